@@ -1,0 +1,106 @@
+"""Checkpoints: the complete state of a run in `checkpoints/step-N/`, written whole or not at all.
+
+    weights.safetensors     the three live networks
+    average.safetensors     their running average (EMA)
+    optimiser.safetensors   Adam's moments, one name per parameter
+    state.json              step, counters, best value so far
+    manifest.json           SHA-256 of the files above; written last
+
+A folder whose files do not match its manifest is no checkpoint: the newest one that does is used, and
+those passed over are named. Randomness needs no file: it is a function of (seed, step, attempt).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from dualmcmc import tensors
+from dualmcmc.errors import InputError, TrainingError
+from dualmcmc.files import new_folder, write_json
+
+PARTS = ("weights", "average", "optimiser")
+
+
+class Checkpoint(NamedTuple):
+    """A complete state: the step, named tensors per part of `PARTS`, and what state.json holds."""
+
+    step: int
+    parts: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], state: dict[str, Any]) -> Path:
+    """Writes `folder/step-N`; an existing one of that step is replaced.
+
+    Raises:
+        TrainingError: it could not be written (say, a full disk); earlier checkpoints are as they were.
+    """
+    place = folder / f"step-{step}"
+    try:
+        with new_folder(place) as temporary:
+            for part, named in parts.items():
+                tensors.save(temporary / f"{part}.safetensors", named)
+            write_json(temporary / "state.json", {"format": 1, "step": step, **state})
+            sums = {file.name: tensors.sha256(file) for file in sorted(temporary.iterdir())}
+            write_json(temporary / "manifest.json", sums)
+    except OSError as error:
+        kept = steps(folder)
+        safe = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier checkpoint"
+        raise TrainingError(f"could not save the checkpoint of step {step} ({error}); {safe}") from error
+    return place
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints in `folder`, oldest first, unchecked."""
+    found = (re.fullmatch(r"step-(\d+)", entry.name) for entry in folder.glob("step-*"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def prune(folder: Path, keep: int, best: int | None) -> None:
+    """Removes all but the newest `keep` checkpoints and that of step `best`."""
+    for step in steps(folder)[:-keep]:
+        if step != best:
+            shutil.rmtree(folder / f"step-{step}")
+
+
+def fault(place: Path) -> str | None:
+    """What is wrong with the checkpoint at `place`; None if it is complete and unaltered."""
+    try:
+        sums = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        expected = {f"{part}.safetensors" for part in PARTS} | {"state.json"}
+        if not isinstance(sums, dict) or set(sums) != expected:
+            return "manifest.json does not list its files"
+        for name, wanted in sums.items():
+            if tensors.sha256(place / name) != wanted:
+                return f"{name} is cut short or altered"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError) as error:
+        return f"it cannot be read ({error})"
+    return None
+
+
+def newest(folder: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest complete checkpoint, and a line for each newer one that is not.
+
+    Raises:
+        InputError: there is no complete checkpoint.
+    """
+    passed_over = []
+    for step in reversed(steps(folder)):
+        place = folder / f"step-{step}"
+        if reason := fault(place):
+            passed_over.append(f"{place} is not complete: {reason}")
+            continue
+        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        parts = {part: tensors.load(place / f"{part}.safetensors") for part in PARTS}
+        return Checkpoint(step, parts, state), passed_over
+    reasons = "; ".join(passed_over) or "the folder has none"
+    raise InputError(f"no complete checkpoint in {folder}: {reasons}; start afresh in another folder")

@@ -1,0 +1,70 @@
+"""The command line: parse, call, exit code. Each verb is a file; `--help` loads none of them.
+
+Exit codes: 0 done; 1 the work failed; 2 bad input, one line, nothing harmed; 130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from dualmcmc import __version__
+
+VERBS = {
+    "train": ("train", "train three networks: train PRESET [--data REF] [--out RUN] [--field.path value ...]"),
+    "sample": ("sample", "draw images from the generator and after the data chain: sample RUN [-n N]"),
+    "reconstruct": ("reconstruct", "explain images and measure it: reconstruct RUN --data REF"),
+    "presets": ("listings", "the presets there are"),
+    "methods": ("listings", "the ways of teaching there are"),
+    "datasets": ("listings", "the data sets there are, and the cache"),
+}
+
+
+def _usage() -> str:
+    lines = [f"  {verb:<12} {line}" for verb, (_, line) in VERBS.items()]
+    return "\n".join(
+        [
+            f"dualmcmc {__version__}: energy-based models of images by dual-MCMC teaching",
+            "",
+            "usage: dualmcmc VERB [arguments]; dualmcmc VERB --help explains the verb with its defaults",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if args else 2
+    if args[0] == "--version":
+        print(f"dualmcmc {__version__}")
+        return 0
+    if args[0] not in VERBS:
+        return _complain(f"unknown verb {args[0]!r}: choose one of {', '.join(VERBS)}", 2)
+    return _run(args[0], args[1:])
+
+
+def _run(verb: str, args: list[str]) -> int:
+    from dualmcmc.errors import InputError, TrainingError
+
+    module = import_module(f"dualmcmc.cli.{VERBS[verb][0]}")
+    try:
+        getattr(module, verb)(args)
+    except InputError as error:
+        return _complain(str(error), 2)
+    except TrainingError as error:
+        return _complain(str(error), 1)
+    except OSError as error:
+        return _complain(f"{verb} failed: {error}", 1)
+    except KeyboardInterrupt as error:
+        return _complain(str(error) or "stopped", 130)
+    return 0
+
+
+def _complain(line: str, code: int) -> int:
+    print("dualmcmc: " + " ".join(line.split()), file=sys.stderr)
+    return code

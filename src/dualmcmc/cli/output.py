@@ -1,0 +1,48 @@
+"""Figures as JSON and as aligned text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dualmcmc.errors import InputError
+from dualmcmc.files import write_text
+
+
+def check_json(place: str | None) -> None:
+    """Refuses a JSON file that could not be written, before any work is done.
+
+    Raises:
+        InputError: its folder is missing.
+    """
+    if place not in (None, "-") and not Path(str(place)).parent.is_dir():
+        raise InputError(f"--json {place}: its folder does not exist")
+
+
+def write_json(place: str | None, value: Any) -> None:
+    """Writes `value` to the file `place`, to standard output for "-", nowhere for None."""
+    if place is None:
+        return
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    if place == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(place), text)
+
+
+def show(text: str, json_place: str | None) -> None:
+    """Prints `text`, unless standard output is to hold JSON alone."""
+    if json_place != "-":
+        print(text)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with their columns aligned, two spaces apart; the last column is not padded."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), row[-1]])
+        for row in rows
+    )

@@ -1,0 +1,135 @@
+"""`dualmcmc train PRESET`: a preset, changed by flags, trained into a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from dualmcmc import config as configs
+from dualmcmc import presets
+from dualmcmc.cli.arguments import Json, parse
+from dualmcmc.cli.output import check_json, show, write_json
+from dualmcmc.errors import InputError
+from dualmcmc.run_folder import RunFolder
+from dualmcmc.settings import Config
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains the energy network, the generator and the inference network of a preset.
+
+    The first word is the preset (see `dualmcmc presets`); every setting below can be changed by its flag.
+    """
+
+    preset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PRESET")]
+    """The preset to start from; `dualmcmc presets` lists them."""
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """The run's folder; default: runs/PRESET."""
+    steps: int | None = None
+    """Updates in all; short for --run.steps."""
+    resume: bool = False
+    """Continue the run in --out from its newest complete checkpoint."""
+    init: str | None = None
+    """A model to start from (fine-tuning): run, model folder or hub id."""
+    device: str | None = None
+    """cpu, cuda, cuda:N or mps; default: the best there is."""
+    skip_bad: bool = False
+    """Leave unreadable images out, and count them, instead of refusing the data."""
+    dry_run: bool = False
+    """Print the whole configuration, parameters, FLOPs and memory per iteration, and stop."""
+    json: Json = None
+    """Write the figures as JSON to this file; - is standard output."""
+
+
+def train(args: list[str]) -> None:
+    """Runs the verb on its arguments."""
+    options = _options(args)
+    settings = options.config
+    if options.steps is not None:
+        settings = replace(settings, run=replace(settings.run, steps=options.steps))
+    settings = configs.check(settings)
+    check_json(options.json)
+    out = options.out or Path("runs") / settings.preset
+    if options.dry_run:
+        _dry_run(settings, options.json)
+        return
+    from dualmcmc.training import Trainer
+
+    trainer = Trainer(
+        settings,
+        out,
+        device=options.device,
+        resume=options.resume,
+        init=options.init,
+        skip_bad=options.skip_bad,
+    )
+    outcome = trainer.train()
+    if trainer.main:
+        figures = {"run": str(outcome.run), "steps": outcome.steps, "seconds": outcome.seconds}
+        write_json(options.json, figures)
+        show(f"{outcome.run}: {outcome.steps} steps, {outcome.seconds:.0f} s", options.json)
+
+
+def _options(args: list[str]) -> Train:
+    name = args[0] if args and not args[0].startswith("-") else None
+    asked_for_help = "-h" in args or "--help" in args
+    if name is None and not asked_for_help:
+        raise InputError(f"train needs a preset first: one of {', '.join(presets.PRESETS)}")
+    settings = presets.preset(name or "digits")
+    args = _settle_method(args)
+    if "--resume" in args and not asked_for_help:
+        settings = _of_run(args, settings)
+    return parse(Train, args, "train", default=Train(preset=settings.preset, config=settings))
+
+
+def _settle_method(args: list[str]) -> list[str]:
+    """`--method NAME` is short for `--method.name NAME`."""
+    return [arg.replace("--method", "--method.name", 1) if _is_flag(arg, "--method") else arg for arg in args]
+
+
+def _is_flag(arg: str, flag: str) -> bool:
+    return arg == flag or arg.startswith(f"{flag}=")
+
+
+def _of_run(args: list[str], settings: Config) -> Config:
+    """With --resume the run's own configuration is the default, so that flags need not be repeated."""
+    place = str(Path("runs") / settings.preset)
+    for i, arg in enumerate(args):
+        if arg == "--out" and i + 1 < len(args):
+            place = args[i + 1]
+        elif arg.startswith("--out="):
+            place = arg.removeprefix("--out=")
+    run = RunFolder(Path(place))
+    if not (run.path / "config.json").is_file():
+        raise InputError(f"--resume: there is no run at {place}; leave --resume out to start one")
+    theirs = run.read_config()
+    if theirs.preset != settings.preset:
+        raise InputError(f"--resume: {place} holds a run of preset {theirs.preset}, not {settings.preset}")
+    return theirs
+
+
+def _dry_run(settings: Config, json_place: str | None) -> None:
+    from dualmcmc import cost
+
+    figures: dict[str, Any] = cost.iteration(settings)
+    write_json(json_place, {"config": configs.to_dict(settings), **figures})
+    counts, flops, memory = figures["parameters"], figures["flops_by_part"], figures["memory_bytes"]
+    lines = [*_flat(configs.to_dict(settings)), ""]
+    lines += [f"parameters        {name:<14}{count:>14,}" for name, count in counts.items()]
+    lines += [f"GFLOP/iteration   {part:<14}{value / 1e9:>14,.1f}" for part, value in flops.items()]
+    lines += [f"MB                {part:<14}{value / 1e6:>14,.0f}" for part, value in memory.items()]
+    show("\n".join(lines), json_place)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            lines += _flat(value, f"{prefix}{name}.")
+        else:
+            lines.append(f"{prefix}{name} = {value}")
+    return lines

@@ -1,0 +1,111 @@
+"""Configurations in and out: checked by pydantic, kept as JSON, compared when a run is resumed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualmcmc import settings
+from dualmcmc.errors import InputError
+from dualmcmc.settings import Config
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+
+@cache
+def _adapter() -> TypeAdapter[Config]:
+    from pydantic import ConfigDict, TypeAdapter
+
+    for value in vars(settings).values():
+        if isinstance(value, type) and is_dataclass(value):
+            value.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[attr-defined]
+    return TypeAdapter(Config)
+
+
+def check(config: Config) -> Config:
+    """The configuration, if every field is within its bounds and they fit together.
+
+    Raises:
+        InputError: naming the field, what it holds and what it may hold.
+    """
+    return from_dict(asdict(config))
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """A checked configuration from nested dictionaries; see `check`."""
+    from pydantic import ValidationError
+
+    try:
+        config = _adapter().validate_python(values)
+    except ValidationError as error:
+        raise InputError(_one_line(error)) from None
+    _check_together(config)
+    return config
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"][0].lower() + first["msg"][1:]
+    if first["type"] in ("missing", "unexpected_keyword_argument"):
+        return f"setting {place}: {message}"
+    return f"setting {place} is {first['input']!r}: {message}"
+
+
+def _check_together(config: Config) -> None:
+    if config.method.data_chain.temperature == 0:
+        raise InputError(
+            "setting method.data_chain.temperature is 0: training needs T > 0, since log pi = h / T; "
+            "a test chain may have T = 0"
+        )
+    wide = config.images.size >= 64 and config.networks.family == "residual"
+    for name in ("energy_width", "generator_width"):
+        width = getattr(config.networks, name)
+        if wide and width % 16:
+            raise InputError(
+                f"setting networks.{name} is {width}: residual networks of 64 pixels and more "
+                "narrow to a sixteenth of it, so it must be a multiple of 16"
+            )
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested dictionaries that JSON holds without loss (tuples become lists there and back)."""
+    return asdict(config)
+
+
+def read(path: Path) -> Config:
+    """The configuration kept at `path`.
+
+    Raises:
+        InputError: the file is missing, no JSON object, or not a configuration.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: is its folder a run?") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}): restore it from a copy") from None
+    if not isinstance(values, dict) or not isinstance(values.get("config"), dict):
+        raise InputError(f"{path} holds no configuration: is its folder a run?")
+    try:
+        return from_dict(values["config"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """One line per field that differs, "field: ours, not theirs"."""
+    return list(_differ("", ours, theirs))
+
+
+def _differ(place: str, ours: Any, theirs: Any) -> list[str]:
+    if not is_dataclass(ours) or not is_dataclass(theirs):
+        return [] if ours == theirs else [f"{place.lstrip('.')} is {ours}, not {theirs}"]
+    lines = []
+    for field in fields(ours):
+        lines += _differ(f"{place}.{field.name}", getattr(ours, field.name), getattr(theirs, field.name))
+    return lines

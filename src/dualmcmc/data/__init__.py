@@ -1,0 +1,35 @@
+"""Image sets: a reference such as `cifar10:test` becomes an array of 8-bit images, decoded once.
+
+    reference.py   what a reference names: a known set, a hub set, a folder, Parquet, an array
+    named.py       the known sets, with their pinned revisions
+    sources.py     opens a reference; one file per kind beside it; source.py holds the hold-out rule
+    rule.py        THE rule by which any picture becomes a training image, and 8 bits become [-1, 1]
+    store.py       the cache: load, holdout; entry.py is one entry on disk, place.py where they are
+    order.py       which images update number t sees
+
+Importing this package loads neither datasets, pyarrow nor scikit-learn; they are needed only to decode.
+"""
+
+from dualmcmc.data.named import NAMED, Named
+from dualmcmc.data.order import batch_indices
+from dualmcmc.data.place import cache_folder, cache_size, clear_cache
+from dualmcmc.data.reference import Reference, parse
+from dualmcmc.data.rule import fit, to_float, to_uint8
+from dualmcmc.data.store import ImageSet, holdout, load
+
+__all__ = [
+    "NAMED",
+    "ImageSet",
+    "Named",
+    "Reference",
+    "batch_indices",
+    "cache_folder",
+    "cache_size",
+    "clear_cache",
+    "fit",
+    "holdout",
+    "load",
+    "parse",
+    "to_float",
+    "to_uint8",
+]

@@ -1,0 +1,115 @@
+"""Arrays of pixels: .npy, or .npz with one array, one named `images`, or one per split.
+
+uint8 of shape (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, H, W, 4), memory-mapped; nothing is unpickled. A
+member of an .npz cannot be mapped where it lies, so it is unpacked into a temporary file first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dualmcmc.data.folders import SPLITS
+from dualmcmc.data.source import Item, Source, Split, source
+from dualmcmc.errors import InputError
+
+
+def array(place: str) -> Source:
+    """The images of an .npy or .npz file.
+
+    Raises:
+        InputError: another type or shape, pickled objects, no image, or a file that is neither.
+    """
+    path = Path(place).absolute()
+    status = path.stat()
+    identity = ["array", str(path), status.st_size, status.st_mtime_ns]
+    if path.suffix.lower() == ".npz":
+        splits = {split: Split(_items(path, member)) for split, member in _members(path).items()}
+    else:
+        splits = {"all": Split(_items(path, None), len(_open(path, str(path))))}
+    return source(repr(place), identity, splits)
+
+
+def _members(path: Path) -> dict[str, str]:
+    """Names of the arrays of an .npz by the split they hold."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{str(path)!r} is not an .npz file ({error}): save it with numpy.savez") from error
+    own = {name.lower(): member for name, member in names.items() if name.lower() in SPLITS}
+    if own:
+        return own
+    if "images" in names:
+        return {"all": names["images"]}
+    if len(names) == 1:
+        return {"all": next(iter(names.values()))}
+    raise InputError(
+        f"{str(path)!r} holds {len(names)} arrays ({', '.join(names)}): one is expected, or one named "
+        "images, or train and test"
+    )
+
+
+def _open(path: Path, where: str) -> np.ndarray:
+    """The array of an .npy file as a read-only map; `where` names it in messages."""
+    try:
+        pixels = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{where!r} is not an array of plain numbers ({reason}): save it with numpy.save"
+        ) from error
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{where!r} is {pixels.dtype}: images must be uint8, with values 0 to 255")
+    if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] not in (1, 3, 4)):
+        raise InputError(
+            f"{where!r} has the shape {pixels.shape}: (N, H, W) or (N, H, W, 1, 3 or 4) is expected"
+        )
+    if 0 in pixels.shape:
+        raise InputError(f"{where!r} is empty, its shape being {pixels.shape}: bring at least one image")
+    return pixels
+
+
+@contextmanager
+def _mapped(path: Path, member: str | None) -> Iterator[np.ndarray]:
+    if member is None:
+        yield _open(path, str(path))
+        return
+    where = f"{path}, array {member.removesuffix('.npy')}"
+    with tempfile.TemporaryDirectory(prefix="dualmcmc-", ignore_cleanup_errors=True) as room:
+        unpacked = Path(room, "array.npy")
+        try:
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open(member) as packed,
+                unpacked.open("wb") as plain,
+            ):
+                shutil.copyfileobj(packed, plain, 1 << 20)
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+            raise InputError(
+                f"{where!r} cannot be unpacked ({error}): save it again, or make room"
+            ) from error
+        yield _open(unpacked, where)
+
+
+def _items(path: Path, member: str | None) -> Callable[[], Iterator[Item]]:
+    inside = f", array {member.removesuffix('.npy')}" if member else ""
+
+    def items() -> Iterator[Item]:
+        with _mapped(path, member) as pixels:
+            for i in range(len(pixels)):
+                yield Item(str(i), f"{path}{inside}, image {i}", partial(_image, pixels, i))
+
+    return items
+
+
+def _image(pixels: np.ndarray, i: int) -> np.ndarray:
+    return np.asarray(pixels[i])

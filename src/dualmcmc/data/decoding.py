@@ -1,0 +1,114 @@
+"""Decodes one split of a source into a cache entry, picture by picture, so memory stays flat.
+
+An entry is written in a folder beside its place and renamed into it, so it is there whole or not at all. Of
+two processes that decode the same set, the slower one uses the faster one's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from dualmcmc.data.entry import Entry, add_item, read, read_item
+from dualmcmc.data.picture import decode
+from dualmcmc.data.place import BUILDING
+from dualmcmc.data.source import Item, Split
+from dualmcmc.errors import InputError
+from dualmcmc.settings import Images
+
+Progress = Callable[[int, int | None], None]
+"""Told the number of pictures gone through, and how many there are, None where nobody knows."""
+
+
+class NoImagesError(InputError):
+    """The split holds nothing at all; `holdout` takes that for having none."""
+
+
+def build(
+    folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, progress: Progress | None
+) -> None:
+    """Decode a split into the entry `folder`, replacing a damaged one.
+
+    Raises:
+        InputError: a picture that cannot be read, unless `skip_bad`; none that can; a cache that cannot be
+            written.
+    """
+    room: Path | None = None
+    try:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            room = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
+            _write(room / "new", title, split, rule, skip_bad, progress)
+            _install(room, folder)
+        except OSError as error:
+            raise InputError(
+                f"the cache {str(folder.parent)!r} cannot be written ({error.strerror or error}): "
+                "make room, or set DUALMCMC_CACHE to another folder"
+            ) from error
+    finally:
+        if room:
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def _install(room: Path, folder: Path) -> None:
+    if read(folder) is None and folder.exists():
+        folder.rename(room / "damaged")
+    try:
+        (room / "new").rename(folder)
+    except OSError:
+        if read(folder) is None:  # not because another process was faster
+            raise
+
+
+def _write(
+    folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, progress: Progress | None
+) -> None:
+    folder.mkdir()
+    digest = hashlib.sha256(repr((rule.size, rule.size, rule.channels)).encode())
+    content = hashlib.sha256()
+    count = skipped = 0
+    first_bad = ""
+    with (folder / "pixels.u8").open("wb") as pixels_file, (folder / "names.jsonl").open("wb") as names_file:
+        for item in split.items():
+            encoded = read_item(item)
+            add_item(content, item, encoded)
+            try:
+                image = _decoded(item, encoded, rule)
+            except InputError as error:
+                if not skip_bad:
+                    raise InputError(f"{error}; --skip-bad skips such pictures") from error
+                skipped, first_bad = skipped + 1, first_bad or str(error)
+            else:
+                raw = image.tobytes()
+                pixels_file.write(raw)
+                digest.update(raw)
+                names_file.write(json.dumps(item.name).encode() + b"\n")
+                count += 1
+            if progress:
+                progress(count + skipped, split.count)
+        names_bytes = names_file.tell()
+    if not count and skipped:
+        raise InputError(
+            f"data {title}: none of its {skipped} pictures can be read, the first being {first_bad}"
+        )
+    if not count:
+        raise NoImagesError(f"data {title} holds no image in this split: choose another as REF:split")
+    shape = (count, rule.size, rule.size, rule.channels)
+    entry = Entry(shape, skipped, names_bytes, digest.hexdigest(), content.hexdigest())
+    (folder / "entry.json").write_text(json.dumps(asdict(entry)), encoding="utf-8")
+
+
+def _decoded(item: Item, content: bytes | np.ndarray | OSError, rule: Images) -> np.ndarray:
+    if isinstance(content, OSError):
+        raise InputError(f"{item.where}: {content.strerror or content}")
+    try:
+        return decode(content, rule)
+    except InputError as error:
+        raise InputError(f"{item.where}: {error}") from error

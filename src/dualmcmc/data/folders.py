@@ -1,0 +1,78 @@
+"""Folders of images, at any depth, in the order of their relative paths.
+
+Subfolders named train, test, val, valid or validation, in any case, are the set's own splits, and pictures
+outside them are left out. Hidden files and folders are ignored, and files whose extension is no picture's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dualmcmc.data.picture import extensions
+from dualmcmc.data.source import Item, Source, Split, source
+from dualmcmc.errors import InputError
+
+SPLITS = ("train", "test", "val", "valid", "validation")
+"""Names of folders, files and arrays that make them splits."""
+
+
+def folder(place: str) -> Source:
+    """The images of a folder.
+
+    Raises:
+        InputError: there is none, or a folder in it cannot be read.
+    """
+    root = Path(place).absolute()
+    files = _files(root)
+    if not files:
+        raise InputError(
+            f"the folder {place!r} holds no image (any depth; PNG, JPEG, WebP, ...): check the path"
+        )
+    own: dict[str, list[str]] = {}
+    for name, _, _ in files:
+        top, slash, _ = name.partition("/")
+        if slash and top.lower() in SPLITS:
+            own.setdefault(top.lower(), []).append(name)
+    names = own or {"all": [name for name, _, _ in files]}
+    splits = {split: Split(_items(root, inside), len(inside)) for split, inside in names.items()}
+    return source(repr(place), ["folder", str(root), files], splits)
+
+
+def _files(root: Path) -> list[tuple[str, int, int]]:
+    """Relative path, bytes and time of change (ns) of every picture, sorted by path."""
+    wanted, found, seen = extensions(), [], set()
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"cannot list the folder {str(error.filename)!r}: {error.strerror}") from error
+
+    for folder_name, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        status = os.stat(folder_name)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(folder_name, name)
+            if not name.startswith(".") and path.suffix.lower() in wanted:
+                found.append((path.relative_to(root).as_posix(), *_stamp(path)))
+    return sorted(found)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0  # a dangling link: reading it will say so
+    return status.st_size, status.st_mtime_ns
+
+
+def _items(root: Path, names: list[str]) -> Callable[[], Iterator[Item]]:
+    def items() -> Iterator[Item]:
+        for name in names:
+            path = root / name
+            yield Item(name, str(path), path.read_bytes)
+
+    return items

@@ -1,0 +1,151 @@
+"""Data sets of the Hugging Face hub, through the library `datasets` and its own cache.
+
+Left to itself that library retries for half a minute when there is no network. So one short request asks
+first whether the hub answers; if not, the library is put into its offline mode, in which what it has cached
+loads as usual and anything else fails at once.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dualmcmc.data.named import NAMED
+from dualmcmc.data.source import Item, Source, Split, source
+from dualmcmc.errors import InputError
+
+_PATIENCE = 5.0  # seconds for the hub to answer
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def named(name: str) -> Source:
+    """A known set. The hub is not asked before its images are needed, so a decoded set needs no network."""
+    known = NAMED[name]
+    assert known.repo is not None, f"{name} is not a hub set"
+    repo = known.repo
+
+    def items(split: str) -> Callable[[], Iterator[Item]]:
+        def opened() -> Iterator[Item]:
+            sets = _load(name, repo, known.config, known.revision)
+            if split not in sets:
+                raise InputError(
+                    f"data {name} ({repo}) has no split {split!r} any more: it has {', '.join(sets)}"
+                )
+            yield from _items(name, sets[split], known.column)
+
+        return opened
+
+    identity = ["hub", repo, known.revision, known.config, known.column, dict(known.splits)]
+    return source(name, identity, {ours: Split(items(theirs)) for ours, theirs in known.splits.items()})
+
+
+def hub(repo: str, revision: str | None) -> Source:
+    """Any data set of the hub; its splits are known only once it is loaded.
+
+    Raises:
+        InputError: neither cached nor reachable, no such set, or no image column.
+    """
+    title = f"hf:{repo}" + (f"@{revision}" if revision else "")
+    sets = _load(title, repo, None, revision)
+    splits = {str(name): Split(partial(_items, title, rows, None), len(rows)) for name, rows in sets.items()}
+    return source(title, ["hub", repo, revision, sorted({_commit(rows) for rows in sets.values()})], splits)
+
+
+def _load(title: str, repo: str, config: str | None, revision: str | None) -> dict[str, Any]:
+    """Every split of a hub set, downloaded or from the library's cache."""
+    import datasets
+
+    away = not _reachable()
+    try:
+        with _offline(away):
+            sets = dict(datasets.load_dataset(repo, config, revision=revision))
+    except Exception as error:
+        # The library raises ConnectionError, its own, the hub's, httpx's and pyarrow's; all end the same way.
+        if away or isinstance(error, ConnectionError):
+            raise InputError(
+                f"data {title}: {repo} is not in the Hugging Face cache and the hub cannot be reached; "
+                "offline, give its images as --data PATH (a folder, Parquet or .npy), "
+                "or bring a filled cache and set HF_HOME to it"
+            ) from error
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"data {title}: {repo} cannot be loaded ({type(error).__name__}: {reason})"
+        ) from error
+    if away and revision:
+        _check_commit(title, repo, revision, sets)
+    return sets
+
+
+def _reachable() -> bool:
+    """Whether the hub answers soon, by whatever proxy the environment names."""
+    from huggingface_hub import constants, get_session
+
+    answers: list[object] = []
+
+    def ask() -> None:
+        try:
+            answers.append(get_session().head(constants.ENDPOINT, timeout=_PATIENCE))
+        except Exception:
+            return  # offline mode, no name service, no route, refused, too slow
+
+    # A thread, because no timeout bounds the look-up of a host's name.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_PATIENCE)
+    return bool(answers)
+
+
+@contextmanager
+def _offline(away: bool) -> Iterator[None]:
+    """Put the libraries into offline mode: their environment variables are read at import only."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if away:
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _commit(rows: Any) -> str:
+    """The commit that a loaded split is of: the library names its cache folders so."""
+    return Path(rows.cache_files[0]["filename"]).parent.name if rows.cache_files else ""
+
+
+def _check_commit(title: str, repo: str, revision: str, sets: dict[str, Any]) -> None:
+    # Offline, the library takes whichever revision it has.
+    for rows in sets.values():
+        commit = _commit(rows)
+        if _COMMIT.fullmatch(revision) and _COMMIT.fullmatch(commit) and commit != revision:
+            raise InputError(
+                f"data {title}: the Hugging Face cache holds revision {commit} of {repo}, but {revision} "
+                "is needed and the hub cannot be reached: connect once, or give --data PATH"
+            )
+
+
+def _items(title: str, rows: Any, column: str | None) -> Iterator[Item]:
+    import datasets
+
+    found = [name for name, feature in rows.features.items() if isinstance(feature, datasets.Image)]
+    column = column if column in found else next(iter(found), None)
+    if column is None:
+        raise InputError(f"data {title} has no image column: its columns are {', '.join(rows.features)}")
+    encoded = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    for row, value in enumerate(encoded):
+        content, path = value[column]["bytes"], value[column]["path"]
+        name = Path(path).name if path else str(row)
+        yield Item(name, f"{title}, image {row}", partial(_bytes, content, path))
+
+
+def _bytes(content: bytes | None, path: str | None) -> bytes:
+    if content is None and path:
+        return Path(path).read_bytes()
+    return content or b""

@@ -1,0 +1,94 @@
+"""What every kind of source offers: named splits, each a lazy sequence of encoded pictures or arrays.
+
+THE hold-out rule: a set that has splits of its own keeps them. A set that has none, or none but `train`
+(the hub's way to say the same), is divided by position, counted from 0 in the set's own order:
+
+    test    every tenth image (9, 19, 29, ...)
+    train   the others
+    all     everything; this is the default
+
+A picture that cannot be read keeps its position, so skipping it moves no other from one split to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dualmcmc.errors import InputError
+
+_SAME = ("validation", "valid", "val")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture, not read yet."""
+
+    name: str
+    """How the set calls it: a relative path, or its position."""
+    where: str
+    """How a message calls it, so that a person finds it."""
+    read: Callable[[], bytes | np.ndarray]
+    """Its encoded file, or uint8 (H, W) or (H, W, C)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a set."""
+
+    items: Callable[[], Iterator[Item]]
+    """Goes through it once, in order."""
+    count: int | None = None
+    """How many there are; None where only opening the set would tell."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened reference."""
+
+    title: str
+    """How messages call it."""
+    identity: list
+    """JSON values that change when the contents do, known without reading them."""
+    splits: Mapping[str, Split]
+    """By name, in the order in which they are listed."""
+    default: str
+    """The split that is meant when none is named."""
+
+    def find(self, name: str) -> str:
+        """The set's own name for the split `name`; val, valid and validation are one.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        for known in (name, *(_SAME if name in _SAME else ())):
+            if known in self.splits:
+                return known
+        raise InputError(
+            f"data {self.title} has no split {name!r}: it has {', '.join(self.splits)}; "
+            "choose one as REF:split"
+        )
+
+    def held_out(self) -> str | None:
+        """The split for evaluation: test, or else validation; None if there is neither."""
+        return next((name for name in ("test", *_SAME) if name in self.splits), None)
+
+
+def source(title: str, identity: list, own: Mapping[str, Split]) -> Source:
+    """A source with its own splits, divided by the hold-out rule if they are `train` or `all` alone."""
+    if len(own) == 1 and next(iter(own)) in ("train", "all"):
+        (whole,) = own.values()
+        return Source(title, identity, _divided(whole), "all")
+    order = sorted(own, key=lambda name: (name != "train", name != "test", name))
+    return Source(title, identity, {name: own[name] for name in order}, order[0])
+
+
+def _divided(whole: Split) -> dict[str, Split]:
+    def part(test: bool) -> Callable[[], Iterator[Item]]:
+        return lambda: (item for i, item in enumerate(whole.items()) if (i % 10 == 9) == test)
+
+    held = None if whole.count is None else whole.count // 10
+    rest = None if held is None or whole.count is None else whole.count - held
+    return {"train": Split(part(False), rest), "test": Split(part(True), held), "all": whole}

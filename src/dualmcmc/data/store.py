@@ -1,0 +1,156 @@
+"""Image sets ready for use: decoded once by the rule, then memory-mapped from the cache.
+
+An entry's key is the SHA-256 of what the source is (for files: relative names, sizes and times of change),
+the split, the rule, and whether bad pictures are skipped: nothing is read twice to find out that it is known.
+`verify` reads everything and decodes anew what has changed without changing its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualmcmc.data import entry as entries
+from dualmcmc.data.decoding import NoImagesError, Progress, build
+from dualmcmc.data.place import entries_folder
+from dualmcmc.data.reference import Reference, parse
+from dualmcmc.data.rule import to_float
+from dualmcmc.data.source import Source
+from dualmcmc.data.sources import open_source
+from dualmcmc.settings import Images
+
+_FORMAT = 1  # of the entries and of the rule: raise it when either changes
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """One split of a data set as training images."""
+
+    pixels: np.ndarray
+    """uint8, (N, H, W, C), a read-only memory map."""
+    names: Sequence[str]
+    """What the set calls each image: for a folder its path in it, with / between."""
+    reference: str
+    """The reference it was loaded by."""
+    split: str
+    """The split's name in its set."""
+    fingerprint: str
+    """SHA-256 of shape and pixels: equal for equal images, wherever they came from."""
+    skipped: int
+    """Pictures that could not be read."""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def tensor(
+        self, indices: Sequence[int] | np.ndarray | Tensor, mirrored: np.ndarray | None = None
+    ) -> Tensor:
+        """Some images, float32 (B, C, H, W) in [-1, 1].
+
+        Arguments:
+            indices: positions, shape (B,).
+            mirrored: bool, shape (B,): which of them are mirrored left to right.
+        """
+        images = to_float(self.pixels[np.asarray(indices, dtype=np.int64)])
+        if mirrored is None:
+            return images
+        flip = torch.as_tensor(np.asarray(mirrored, dtype=bool))[:, None, None, None]
+        return torch.where(flip, images.flip(3), images)
+
+
+def load(
+    ref: str,
+    rule: Images,
+    *,
+    split: str | None = None,
+    skip_bad: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> ImageSet:
+    """The images that a reference names.
+
+    Arguments:
+        ref: a data reference (`reference.py`).
+        rule: what every picture becomes (`rule.py`).
+        split: the split if `ref` names none; None is the set's default: `train`, or `all` if it has no splits
+            of its own (`source.py`).
+        skip_bad: leave out and count pictures that cannot be read, instead of refusing the set.
+        verify: compare contents, not only names, sizes and times, with what was decoded before.
+        progress: called after each picture that is decoded.
+
+    Raises:
+        InputError: the reference, the split, a picture or the cache cannot be used.
+    """
+    reference = parse(ref)
+    source = open_source(reference)
+    chosen = source.find(reference.split or split or source.default)
+    return _load(ref, source, chosen, rule, skip_bad, verify, progress)
+
+
+def holdout(
+    ref: str,
+    rule: Images,
+    *,
+    skip_bad: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> ImageSet | None:
+    """The images that evaluations of a training on `ref` use: its set's `test`, or else validation split.
+
+    None if the set has neither, if it is empty, or if training sees it: `ref` names that split itself, or
+    `all`. The arguments are those of `load`.
+    """
+    reference = parse(ref)
+    source = open_source(reference)
+    held = source.held_out()
+    if held is None or _trains_on(reference, source, held):
+        return None
+    try:
+        return _load(ref, source, held, rule, skip_bad, verify, progress)
+    except NoImagesError:
+        return None
+
+
+def _trains_on(reference: Reference, source: Source, held: str) -> bool:
+    return reference.split is not None and source.find(reference.split) in ("all", "test", held)
+
+
+def _load(
+    ref: str,
+    source: Source,
+    split: str,
+    rule: Images,
+    skip_bad: bool,
+    verify: bool,
+    progress: Progress | None,
+) -> ImageSet:
+    folder = entries_folder() / _key(source, split, rule, skip_bad)
+    part = source.splits[split]
+    entry = entries.read(folder)
+    if entry is not None and verify and not entries.verified(folder, entry, part):
+        (folder / "entry.json").unlink(missing_ok=True)  # makes it a damaged one
+        entry = None
+    if entry is None:
+        build(folder, source.title, part, rule, skip_bad, progress)
+        entry = entries.read(folder)
+        assert entry is not None, folder
+    return ImageSet(
+        pixels=entries.pixels(folder, entry),
+        names=entries.Names(Path(folder, "names.jsonl"), entry.shape[0]),
+        reference=ref,
+        split=split,
+        fingerprint=entry.pixels,
+        skipped=entry.skipped,
+    )
+
+
+def _key(source: Source, split: str, rule: Images, skip_bad: bool) -> str:
+    what = [_FORMAT, source.identity, split, rule.size, rule.channels, rule.crop, skip_bad]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""The small evaluation during training: cheap, on fixed seeds, and what decides which checkpoint is best.
+
+    value = MSE of reconstructions / variance of pixels + distance of samples / variance of features
+
+that is, the share of held-out images that reconstruction (inference, then the latent chain) leaves
+unexplained, plus the Fréchet distance between samples (after the test chain) and training images in the
+features of the inference network's trunk, as a share of those features' variance. The features move as
+the network learns, which the division allows for only in scale: the value ranks checkpoints of one run.
+It is no FID, and nothing to compare runs by.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dualmcmc.data import ImageSet
+from dualmcmc.metrics import Reconstruction, frechet
+from dualmcmc.model import Model
+from dualmcmc.networks import Inference
+
+STATEMENT = (
+    "lowest value of the small evaluation: reconstruction MSE / pixel variance on held-out images + "
+    "Frechet distance of samples to training images / feature variance in the inference network's trunk"
+)
+SEED = 20_231_206
+
+
+class TrunkFeatures(nn.Module):
+    """The inference network's trunk as a feature network for torchmetrics: (B, C, S, S) to (B, num_features)."""
+
+    def __init__(self, inference: Inference) -> None:
+        super().__init__()
+        self.inference, self.num_features = inference, inference.num_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of images in [-1, 1]."""
+        return self.inference.features(x)
+
+
+@torch.no_grad()
+def small_evaluation(
+    model: Model, train: ImageSet, heldout: ImageSet, images: int, batch_size: int = 100
+) -> dict[str, float]:
+    """Figures of `model` on `images` samples and as many images of each set (or all there are).
+
+    Returns:
+        mse_inference and mse_chain (in [-1, 1]), feature_distance (trunk features), and `value`.
+    """
+    mse_inference, mse_chain, pixels = _reconstruct(model, heldout, images, batch_size)
+    inference = model.trio.inference
+    assert isinstance(inference, Inference)
+    distance = frechet(TrunkFeatures(inference)).to(model.device)
+    variance = _feature_variance(distance, model, train, images, batch_size)
+    for first in range(0, images, batch_size):
+        keys = range(first, min(first + batch_size, images))
+        distance.update(model.sample(len(keys), seed=SEED, keys=keys, batch_size=batch_size), real=False)
+    feature_distance = float(distance.compute())
+    return {
+        "mse_inference": mse_inference,
+        "mse_chain": mse_chain,
+        "feature_distance": feature_distance,
+        "value": mse_chain / pixels + feature_distance / variance,
+    }
+
+
+def _spread(total: int, wanted: int, batch_size: int) -> list[list[int]]:
+    """Evenly spread indices, in batches."""
+    n = min(wanted, total)
+    chosen = [i * total // n for i in range(n)]
+    return [chosen[first : first + batch_size] for first in range(0, n, batch_size)]
+
+
+def _reconstruct(model: Model, heldout: ImageSet, images: int, batch_size: int) -> tuple[float, float, float]:
+    """MSE by inference, MSE after the latent chain, and the variance of pixels about the mean image."""
+    inferred, revised = Reconstruction(), Reconstruction()
+    seen = []
+    for indices in _spread(len(heldout), images, batch_size):
+        x = heldout.tensor(indices).to(model.device)
+        inferred.update(x, model.reconstruct(x, steps=0))
+        revised.update(x, model.reconstruct(x, seed=SEED, keys=indices))
+        seen.append(x)
+    variance = torch.cat(seen).var(0, correction=0).mean().item()
+    return inferred.compute()["mse"], revised.compute()["mse"], max(variance, 1e-12)
+
+
+def _feature_variance(distance: nn.Module, model: Model, train: ImageSet, images: int, batch_size: int) -> float:
+    """Feeds training images to the distance; returns the total variance of their features."""
+    seen = []
+    inference = model.trio.inference
+    assert isinstance(inference, Inference)
+    for indices in _spread(len(train), images, batch_size):
+        x = train.tensor(indices).to(model.device)
+        distance.update(x, real=True)  # type: ignore[operator]
+        seen.append(inference.features(x))
+    return max(torch.cat(seen).var(0).sum().item(), 1e-12)

@@ -1,0 +1,60 @@
+"""What the networks share: how sizes halve, which normalisation, how weights start, a pooled convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Norm = Literal["group", "batch"]
+
+
+def halvings(size: int) -> tuple[int, int]:
+    """(start, k) with size = start * 2^k: a generator starts at start x start and doubles k times.
+
+    4x4 for powers of two (8 pixels double once), 7x7 for 28 pixels, where nothing is padded.
+    """
+    start = 7 if size == 28 else 4
+    return start, (size // start).bit_length() - 1
+
+
+def normalisation(kind: Norm, channels: int) -> nn.Module:
+    """GroupNorm, which couples no images (about 16 channels a group, at most 32 groups), or BatchNorm."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    groups = max(1, min(32, channels // 16))
+    while channels % groups:
+        groups -= 1
+    return nn.GroupNorm(groups, channels)
+
+
+class PooledConv2d(nn.Module):
+    """A bias-free 3x3 convolution (padding 1) followed by 2x2 average pooling, as one strided convolution.
+
+    Averaging four shifted 3x3 kernels gives a 4x4 kernel of stride 2: the same function for 16 instead of
+    36 multiplications per output and channel pair. The parameter is the 3x3 kernel.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, S, S) to (B, C', S/2, S/2), S even."""
+        padded = functional.pad(self.weight, (1, 1, 1, 1))
+        rows = padded[:, :, :-1] + padded[:, :, 1:]
+        kernel = (rows[..., :-1] + rows[..., 1:]) / 4
+        if x.is_contiguous(memory_format=torch.channels_last):
+            kernel = kernel.contiguous(memory_format=torch.channels_last)
+        return functional.conv2d(x, kernel, stride=2, padding=1)
+
+
+@contextmanager
+def in_float32(x: Tensor) -> Iterator[None]:
+    """Whatever autocast says: an energy in bfloat16 would have three digits."""
+    with torch.autocast(x.device.type, enabled=False):
+        yield

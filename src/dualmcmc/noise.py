@@ -1,0 +1,82 @@
+"""Randomness as an argument: Gaussian noise that is a function of (seed, key, draw), never of the batch.
+
+A chain whose rows share one generator gives row i other noise when row j leaves the batch. Here every
+row has a key (the image's index in a call or data set), and its k-th draw depends on (seed, key, k)
+alone. Training uses keys of its own: positions in the global batch, drawn in fixed blocks, so that any
+number of processes draws the same noise with few generator calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BLOCK = 16
+"""Rows per generator call in training."""
+
+
+def _seed_of(*parts: int | str) -> int:
+    """63 well-mixed bits from the parts: nearby seeds and keys give unrelated generators."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class Noise:
+    """Standard normal draws for rows that carry keys; the k-th call is draw k.
+
+    Arguments:
+        seed: any integer.
+        keys: one integer per row; None: row i has key i.
+        path: names the stream; `stream` extends it.
+    """
+
+    def __init__(self, seed: int, keys: Sequence[int] | None = None, *, path: tuple[int | str, ...] = ()) -> None:
+        self.seed = seed
+        self.keys = keys
+        self.path = path
+        self.draws = 0
+
+    def stream(self, *name: int | str) -> Noise:
+        """An independent sequence of draws for the same rows."""
+        return type(self)(self.seed, self.keys, path=(*self.path, *name))
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """The next draw: float32 of x's shape (B, *) and device; row i is a function of (seed, keys[i], draw).
+
+        Raises:
+            ValueError: there are not as many keys as rows.
+        """
+        keys = range(len(x)) if self.keys is None else self.keys
+        if len(keys) != len(x):
+            raise ValueError(f"{len(keys)} keys for {len(x)} rows: give one key per row")
+        eps = torch.empty(x.shape, device=x.device, dtype=torch.float32)
+        self._fill(eps, keys)
+        self.draws += 1
+        return eps
+
+    def _fill(self, eps: Tensor, keys: Sequence[int]) -> None:
+        generator = torch.Generator(eps.device)
+        for row, key in zip(eps, keys, strict=True):
+            generator.manual_seed(_seed_of(self.seed, *self.path, self.draws, int(key)))
+            row.normal_(generator=generator)
+
+
+class BatchNoise(Noise):
+    """Draws for consecutive positions of a global batch, in fixed blocks of `BLOCK` rows.
+
+    keys must be a range; a process that holds part of a block draws the whole block and keeps its rows,
+    so a position's noise does not depend on how many processes share the batch.
+    """
+
+    def _fill(self, eps: Tensor, keys: Sequence[int]) -> None:
+        first, last = keys[0], keys[-1] + 1
+        generator = torch.Generator(eps.device)
+        block = eps.new_empty((BLOCK, *eps.shape[1:]))
+        for start in range(first - first % BLOCK, last, BLOCK):
+            generator.manual_seed(_seed_of(self.seed, *self.path, self.draws, "block", start // BLOCK))
+            block.normal_(generator=generator)
+            low, high = max(start, first), min(start + BLOCK, last)
+            eps[low - first : high - first] = block[low - start : high - start]

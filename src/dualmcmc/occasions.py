@@ -1,0 +1,109 @@
+"""What training does once in a while: pictures, the small evaluation, checkpoints, the model folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dualmcmc import checkpoints, optimisation, pretrained
+from dualmcmc.errors import TrainingError
+from dualmcmc.evaluation import small_evaluation
+from dualmcmc.model import Model
+from dualmcmc.pictures import save_rows, save_side_by_side
+from dualmcmc.progress import Reporter
+from dualmcmc.run_folder import RunFolder
+from dualmcmc.settings import Config
+from dualmcmc.setup import Sets
+from dualmcmc.trio import Trio
+
+SAMPLES, RECONSTRUCTIONS = 64, 12
+PICTURE_SEED = 1
+
+
+@dataclass
+class Occasions:
+    """The run's state beyond the step, and how it reaches the disk; used by the main process only."""
+
+    run: RunFolder
+    config: Config
+    sets: Sets
+    trio: Trio
+    average: optimisation.Average
+    optimiser: torch.optim.Adam
+    report: Reporter
+    state: dict[str, Any]
+
+    def after(self, done: int) -> None:
+        """Whatever is due after `done` updates; at the last one, everything that is on."""
+        r = self.config.run
+        last = done == r.steps
+        if r.sample_every and (last or done % r.sample_every == 0):
+            self.draw(done)
+        evaluated = bool(r.evaluate_every) and (last or done % r.evaluate_every == 0)
+        if evaluated:
+            self.evaluate(done)
+        if last or evaluated or (r.checkpoint_every and done % r.checkpoint_every == 0):
+            self.save(done)
+
+    def model(self, step: int) -> Model:
+        """The averaged networks as they are now; they share storage with the average."""
+        return Model(pretrained.plain_trio(self.average.trio), self.config, step=step)
+
+    def draw(self, done: int) -> None:
+        """Pictures on fixed noise (generator, after the test chain) and of fixed held-out images."""
+        model = self.model(done)
+        before = model.sample(SAMPLES, seed=PICTURE_SEED, steps=0)
+        after = model.sample(SAMPLES, seed=PICTURE_SEED)
+        save_side_by_side(self.run.samples / f"step-{done:07d}.png", [before, after], columns=8)
+        heldout = self.sets.heldout
+        n = min(RECONSTRUCTIONS, len(heldout))
+        x = heldout.tensor([i * len(heldout) // n for i in range(n)])
+        rows = [x, model.reconstruct(x, steps=0), model.reconstruct(x, seed=PICTURE_SEED)]
+        save_rows(self.run.samples / f"reconstructions-{done:07d}.png", rows)
+
+    def evaluate(self, done: int) -> None:
+        """The small evaluation; the best value so far becomes the model folder."""
+        model = self.model(done)
+        figures = small_evaluation(model, self.sets.train, self.sets.heldout, self.config.run.evaluate_images)
+        best = self.state["best"]
+        if best is None or figures["value"] < best["value"]:
+            self.state["best"] = {"step": done, "value": figures["value"]}
+            self._export(model)
+        self.report.log({"step": done, "kind": "evaluation", **figures, "best_step": self.state["best"]["step"]})
+        self.report.say(
+            f"step {done}: reconstruction MSE {figures['mse_inference']:.4f} by inference, "
+            f"{figures['mse_chain']:.4f} after the latent chain; value {figures['value']:.4f} "
+            f"(best {self.state['best']['value']:.4f} at step {self.state['best']['step']})"
+        )
+
+    def save(self, done: int) -> None:
+        """A complete checkpoint, older ones pruned; the model folder too, where no evaluation decides it.
+
+        Raises:
+            TrainingError: it could not be written; earlier checkpoints are intact.
+        """
+        parts = {
+            "weights": self.trio.state_dict(),
+            "average": self.average.trio.state_dict(),
+            "optimiser": optimisation.state_tensors(self.trio, self.optimiser),
+        }
+        checkpoints.save(self.run.checkpoints, done, parts, self.state)
+        best = self.state["best"]
+        checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"])
+        if not self.config.run.evaluate_every or not self.run.model.exists():
+            self._export(self.model(done))
+
+    def ensure_saved(self, done: int) -> None:
+        """A checkpoint of this step, if `after` has not just written it."""
+        if done not in checkpoints.steps(self.run.checkpoints):
+            self.save(done)
+
+    def _export(self, model: Model) -> None:
+        try:
+            pretrained.save(self.run.model, model.trio, model.config, model.step)
+        except OSError as error:
+            raise TrainingError(
+                f"could not write {self.run.model} ({error}); the checkpoints in {self.run.checkpoints} are intact"
+            ) from error

@@ -1,0 +1,128 @@
+"""One Adam with a parameter group per network, its schedule, gradient norms, and the average of weights.
+
+Rates are a function of the step, so nothing about the schedule needs saving. Optimiser state goes in and
+out as named tensors for `checkpoints.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from dualmcmc.errors import InputError
+from dualmcmc.settings import Optim
+from dualmcmc.trio import Trio
+
+NETWORKS = ("energy", "generator", "inference")
+
+
+def build_optimiser(trio: Trio, settings: Optim) -> torch.optim.Adam:
+    """Adam with the groups energy, generator and inference, in this order."""
+    groups = []
+    for name in NETWORKS:
+        adam = getattr(settings, name)
+        parameters = list(trio.get_submodule(name).parameters())
+        groups.append(
+            {"params": parameters, "lr": adam.rate, "betas": adam.betas, "weight_decay": adam.weight_decay}
+        )
+    device = next(trio.parameters()).device.type
+    return torch.optim.Adam(groups, fused=True if device in ("cpu", "cuda") else None)
+
+
+def rate_factor(step: int, settings: Optim, *, steps: int, steps_per_epoch: int) -> float:
+    """What update number `step` (from 0) of `steps` multiplies every rate by: warm-up times schedule."""
+    warm = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+    if settings.schedule == "epoch":
+        return warm * settings.epoch_factor ** (step // steps_per_epoch)
+    if settings.schedule == "linear":
+        return warm * (1 - step / steps)
+    if settings.schedule == "cosine":
+        return warm * (1 + math.cos(math.pi * step / steps)) / 2
+    return warm
+
+
+def set_rates(optimiser: torch.optim.Adam, settings: Optim, factor: float) -> None:
+    """Each group's rate: its setting times `factor`."""
+    for name, group in zip(NETWORKS, optimiser.param_groups, strict=True):
+        group["lr"] = getattr(settings, name).rate * factor
+
+
+def clip(trio: Trio, settings: Optim) -> Tensor:
+    """Norms of the three networks' gradients, before clipping each to its setting: (3,)."""
+    norms = []
+    for name in NETWORKS:
+        parameters = [p for p in trio.get_submodule(name).parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if limit := getattr(settings, name).clip:
+            nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        norms.append(norm)
+    return torch.stack(norms)
+
+
+def state_tensors(trio: Trio, optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+    """Adam's moments as "parameter:moment" tensors; empty before the first update."""
+    return {
+        f"{name}:{moment}": value
+        for name, parameter in trio.named_parameters()
+        for moment, value in optimiser.state.get(parameter, {}).items()
+    }
+
+
+def load_state_tensors(trio: Trio, optimiser: torch.optim.Adam, saved: Mapping[str, Tensor]) -> None:
+    """The inverse of `state_tensors`; moments take their parameter's device and memory layout.
+
+    Raises:
+        InputError: the moments are of other networks.
+    """
+    unused = set(saved)
+    for name, parameter in trio.named_parameters():
+        own = {key.partition(":")[2]: value for key, value in saved.items() if key.partition(":")[0] == name}
+        unused -= {f"{name}:{moment}" for moment in own}
+        for moment, value in own.items():
+            if moment != "step" and value.shape != parameter.shape:
+                raise InputError(f"optimiser state of {name} has shape {tuple(value.shape)}: not this run's")
+            like = torch.empty_like(parameter, requires_grad=False)
+            on_host = moment == "step" and parameter.device.type == "cpu"
+            optimiser.state[parameter][moment] = (
+                (value.clone() if on_host else value.to(parameter.device)) if moment == "step" else like.copy_(value)
+            )
+    if unused:
+        raise InputError(f"optimiser state of {sorted(unused)[0]} belongs to other networks")
+
+
+def average_decay(step: int, settings: Optim) -> float:
+    """Decay of the average at update number `step` (from 0): warm-up (1 + t) / (10 + t) up to the setting."""
+    return min(settings.ema, (1 + step) / (10 + step))
+
+
+class Average:
+    """The running average (EMA) of a trio's weights, kept by `AveragedModel`.
+
+    Power-iteration vectors are not averaged (they would not stay unit vectors); they are copied, and
+    iterated on the averaged weights before use.
+    """
+
+    def __init__(self, trio: Trio, settings: Optim) -> None:
+        self.settings, self.step = settings, 0
+        self.averaged = AveragedModel(trio, multi_avg_fn=self._mix, use_buffers=False)
+        self.averaged.requires_grad_(False)
+
+    @property
+    def trio(self) -> Trio:
+        """The averaged networks, still with their spectral parametrisation."""
+        module = self.averaged.module
+        assert isinstance(module, Trio)
+        return module
+
+    def update(self, trio: Trio, step: int) -> None:
+        """Moves the average towards `trio` after update number `step` (from 0)."""
+        self.step = step
+        self.averaged.update_parameters(trio)
+
+    def _mix(self, average: Sequence[Tensor], live: Sequence[Tensor], _count: Tensor | int) -> None:
+        weight = 1 - average_decay(self.step, self.settings)
+        torch._foreach_lerp_(list(average), list(live), weight)

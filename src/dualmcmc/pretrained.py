@@ -1,0 +1,190 @@
+"""The model folder: what users ship. `model.safetensors`, `config.json`, a model card; never pickle.
+
+Weights are those of the average (EMA) of a run, spectral norm folded in, under plain names
+`energy.*`, `generator.*`, `inference.*`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dualmcmc import __version__, checkpoints, config, networks, spectral, tensors
+from dualmcmc.errors import InputError
+from dualmcmc.files import new_folder, write_json, write_text
+from dualmcmc.run_folder import RunFolder
+from dualmcmc.settings import Config
+from dualmcmc.trio import Trio
+
+WEIGHTS = "model.safetensors"
+
+
+def plain_networks(settings: Config) -> Trio:
+    """Networks of these settings without spectral normalisation, for weights that have it folded in."""
+    return build_trio(settings, spectral_norm=False)
+
+
+def build_trio(settings: Config, *, spectral_norm: bool | None = None) -> Trio:
+    """Freshly initialised networks of these settings; `spectral_norm` overrides theirs if given."""
+    values = dict(vars(settings.networks))
+    if spectral_norm is not None:
+        values["spectral_norm"] = spectral_norm
+    energy, generator, inference = networks.build(type(settings.networks)(**values), settings.images)
+    return Trio(
+        energy,
+        generator,
+        inference,
+        latent_dim=settings.networks.latent_dim,
+        sigma=settings.method.sigma,
+        temperature=settings.method.data_chain.temperature,
+    )
+
+
+def save(folder: Path, trio: Trio, settings: Config, step: int) -> None:
+    """Writes the model folder, whole or not at all; a folder already there is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with new_folder(folder) as temporary:
+        tensors.save(temporary / WEIGHTS, trio.state_dict())
+        about = {"library": "dualmcmc", "version": __version__, "format": 1, "step": step}
+        write_json(temporary / "config.json", {**about, "config": config.to_dict(settings)})
+        write_text(temporary / "README.md", _card(settings, step))
+
+
+def load(place: str | Path) -> tuple[Trio, Config, int]:
+    """Networks, settings and training step of a model folder, of a run's, or of a hub repository.
+
+    Raises:
+        InputError: there is no model there, or its weights are missing, misshapen or not finite.
+    """
+    folder = _find(place)
+    settings = config.read(folder / "config.json")
+    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if about.get("format") != 1:
+        raise InputError(f"{folder / 'config.json'} has format {about.get('format')!r}: this version reads 1")
+    trio = plain_networks(settings)
+    fill(trio, tensors.load(folder / WEIGHTS), str(folder / WEIGHTS))
+    return trio.eval().requires_grad_(False), settings, int(about.get("step", 0))
+
+
+@torch.no_grad()
+def fill(trio: Trio, weights: dict[str, Tensor], source: str) -> None:
+    """Copies named weights into `trio`, keeping its memory layout; all must be there, fit and be finite.
+
+    Raises:
+        InputError: naming the first tensor that does not.
+    """
+    own = trio.state_dict()
+    for name in own.keys() ^ weights.keys():
+        problem = "is missing" if name in own else "belongs to other networks"
+        raise InputError(f"{source}: tensor {name} {problem}; weights and config.json do not match")
+    for name, tensor in weights.items():
+        if tensor.shape != own[name].shape:
+            raise InputError(
+                f"{source}: tensor {name} has shape {tuple(tensor.shape)}, its config.json says {tuple(own[name].shape)}"
+            )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{source}: tensor {name} holds NaN or infinity; the model is damaged")
+        own[name].copy_(tensor)
+
+
+def load_live(place: str | Path) -> tuple[Trio, Config, int]:
+    """As `load`, but the live weights (not the average) of a run's newest complete checkpoint.
+
+    Raises:
+        InputError: `place` is no run, or has no complete checkpoint.
+    """
+    run = RunFolder(Path(place))
+    settings = run.read_config()
+    checkpoint, _ = checkpoints.newest(run.checkpoints)
+    trio = build_trio(settings)
+    fill(trio, checkpoint.parts["weights"], str(run.checkpoints / f"step-{checkpoint.step}"))
+    return plain_trio(trio), settings, checkpoint.step
+
+
+@torch.no_grad()
+def plain_trio(trio: Trio) -> Trio:
+    """Networks to sample from: spectral norm converged and folded in, BatchNorm re-estimated on the prior.
+
+    They share storage with `trio` where nothing was folded in.
+    """
+    spectral.power_iteration(trio.energy, times=10)
+    _estimate_batch_norm(trio)
+    return trio.frozen()
+
+
+def _estimate_batch_norm(trio: Trio, batches: int = 16, batch_size: int = 100) -> None:
+    """Running statistics of the generator's BatchNorm layers as the mean over prior draws.
+
+    Those of training are mostly of posterior codes; sampling with them would be another generator.
+    """
+    layers = [m for m in trio.generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    device = next(trio.generator.parameters()).device
+    source = torch.Generator().manual_seed(0)
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # cumulative mean
+    trio.generator.train()
+    for _ in range(batches):
+        trio.g(torch.randn(batch_size, trio.latent_dim, generator=source).to(device))
+    trio.generator.eval()
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _find(place: str | Path) -> Path:
+    path = Path(place)
+    if path.is_dir():
+        for folder in (path, path / "model"):
+            if (folder / WEIGHTS).is_file():
+                return folder
+        raise InputError(f"{path} holds no {WEIGHTS}: is it a model folder or a run that has evaluated?")
+    if path.exists() or str(place).count("/") != 1 or path.parent.is_dir() or str(place).startswith("."):
+        raise InputError(f"no model at {path}: give a run, a model folder or a hub id (owner/name)")
+    return _download(str(place))
+
+
+def _download(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[WEIGHTS, "config.json"], etag_timeout=5))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise InputError(
+            f"no folder {repository}, and the hub has no such model or is out of reach "
+            f"({type(error).__name__}): check the path, or fetch the model where there is a network"
+        ) from None
+
+
+def _card(settings: Config, step: int) -> str:
+    images, nets = settings.images, settings.networks
+    return f"""---
+library_name: dualmcmc
+pipeline_tag: unconditional-image-generation
+tags: [energy-based-model, langevin, dualmcmc]
+---
+# {settings.preset}: energy network, generator and inference network
+
+Learned by `{settings.method.name}` on `{settings.data}` ({images.size}x{images.size}, {images.channels} channels),
+{step} updates of {settings.optim.batch_size} images; {nets.family} networks, {nets.latent_dim} latent dimensions.
+
+```python
+from dualmcmc import Model
+
+model = Model.from_pretrained("path/or/hub-id")
+x = model.sample(16)  # (16, {images.channels}, {images.size}, {images.size}) in [-1, 1]
+```
+
+Weights are the average over training (EMA), spectral norm folded in. `config.json` holds every setting.
+The log-density is known up to one constant, and only where the training chain explores; see the library's
+docs/maths.md before using it as a score.
+"""

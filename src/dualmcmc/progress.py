@@ -1,0 +1,97 @@
+"""What a training run shows and keeps: a bar (plain lines where there is no terminal), JSONL, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dualmcmc.run_folder import RunFolder
+
+
+class Reporter:
+    """Writes log lines to the run and shows them on standard error; a context manager.
+
+    Arguments:
+        run: the run's folder; log lines after `done` are dropped, as they will be written anew.
+        done: updates already made.
+        total: updates in all.
+        quiet: keep the log, show nothing.
+    """
+
+    def __init__(self, run: RunFolder, *, done: int, total: int, quiet: bool = False) -> None:
+        self.quiet, self.total = quiet, total
+        self.began, self.done_before = time.monotonic(), done
+        run.cut_log(done)
+        self._file = run.log.open("a", encoding="utf-8")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(run.path / "tensorboard"), purge_step=done + 1)  # type: ignore[no-untyped-call]
+        self._console = Console(stderr=True)
+        self._live = None if quiet or not self._console.is_terminal else self._bar(done)
+
+    def _bar(self, done: int) -> Progress:
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[chains]}"),
+            console=self._console,
+        )
+        self._task = bar.add_task("training", total=self.total, completed=done, speed="", chains="")
+        return bar
+
+    def __enter__(self) -> Reporter:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        self._file.close()
+        self._board.close()  # type: ignore[no-untyped-call]
+
+    def step(self, done: int) -> None:
+        """An update is done."""
+        if self._live:
+            speed = (done - self.done_before) / max(time.monotonic() - self.began, 1e-9)
+            self._live.update(self._task, completed=done, speed=f"{speed:.2f} it/s")
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Keeps a log line (`step`, `kind` and figures) and shows its gist."""
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for name, value in line.items():
+            if isinstance(value, float):
+                self._board.add_scalar(f"{line['kind']}/{name}", value, line["step"])  # type: ignore[no-untyped-call]
+        if line["kind"] == "train" and self._live:
+            self._live.update(self._task, chains=_chains(line))
+        elif line["kind"] == "train":
+            self.say(f"step {line['step']}/{self.total}  {line['seconds_per_step']:.3f} s/it  {_chains(line)}")
+
+    def say(self, text: str) -> None:
+        """One plain line on standard error."""
+        if self.quiet:
+            return
+        if self._live:
+            self._console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _chains(line: dict[str, Any]) -> str:
+    """The two chain diagnostics: how far each chain moved, and the energy gap the data chain closes."""
+    return (
+        f"gap {line['energy_gap']:+.3g} nats, x moved {line['data_chain_moved']:.3g}, "
+        f"z moved {line['latent_chain_moved']:.3g}"
+    )

@@ -1,0 +1,103 @@
+"""A run's folder: the only interface between training and what comes after.
+
+    config.json          all settings, the code's version, how `best` is decided
+    log.jsonl            one line per logged step
+    metrics.json         evaluations, each with its settings
+    samples/             pictures drawn during training
+    checkpoints/step-N/  complete states (checkpoints.py)
+    model/               what users ship (pretrained.py): the average's weights at the best evaluation
+    tensorboard/         the log lines, for TensorBoard
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dualmcmc import __version__, config
+from dualmcmc.errors import InputError
+from dualmcmc.files import write_json, write_text
+from dualmcmc.settings import Config
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and small files of one run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where complete states are."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Where pictures drawn during training are."""
+        return self.path / "samples"
+
+    @property
+    def model(self) -> Path:
+        """The model folder."""
+        return self.path / "model"
+
+    @property
+    def log(self) -> Path:
+        """The log, one JSON object per line."""
+        return self.path / "log.jsonl"
+
+    def check_free(self) -> None:
+        """Refuses a place that something already occupies.
+
+        Raises:
+            InputError: there is a run, another non-empty folder, or a file.
+        """
+        if (self.path / "config.json").exists():
+            raise InputError(f"{self.path} already holds a run: --resume continues it, --out names another folder")
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(f"{self.path} already exists and is no run: name another folder with --out")
+
+    def create(self, settings: Config, **about: Any) -> None:
+        """Makes the folder and writes config.json.
+
+        Raises:
+            InputError: the folder cannot be made there.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the run folder {self.path} ({error.strerror}): name another with --out") from None
+        write_json(
+            self.path / "config.json",
+            {"library": "dualmcmc", "version": __version__, **about, "config": config.to_dict(settings)},
+        )
+
+    def read_config(self) -> Config:
+        """The settings the run was started with.
+
+        Raises:
+            InputError: this is no run.
+        """
+        return config.read(self.path / "config.json")
+
+    def cut_log(self, step: int) -> None:
+        """Drops log lines after `step`, which a resumed run writes anew."""
+        if not self.log.exists():
+            return
+        kept = []
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue  # the line a killed process was writing
+        write_text(self.log, "".join(f"{line}\n" for line in kept))
+
+    def add_metrics(self, name: str, entry: dict[str, Any]) -> None:
+        """Adds an evaluation to metrics.json under `name`, after those already there."""
+        path = self.path / "metrics.json"
+        entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        entries.setdefault(name, []).append(entry)
+        write_json(path, entries)

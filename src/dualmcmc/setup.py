@@ -1,0 +1,138 @@
+"""What a run starts from: devices and processes, data that fits, networks from a seed, a model or a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from dualmcmc import checkpoints, config, data, optimisation, pretrained, spectral
+from dualmcmc.errors import InputError
+from dualmcmc.run_folder import RunFolder
+from dualmcmc.settings import Config
+from dualmcmc.trio import Trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from accelerate import Accelerator
+
+
+def check_device(device: str | None) -> None:
+    """Refuses a device that torch does not know or this machine does not have.
+
+    Raises:
+        InputError: naming those there are.
+    """
+    if device is None:
+        return
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if device not in there:
+        raise InputError(f"unknown device {device!r}: this machine has {', '.join(there)}")
+
+
+def accelerator(device: str | None, precision: str) -> Accelerator:
+    """accelerate's view of devices, precision and processes; None takes the best device there is."""
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
+    check_device(device)
+    if device and device.startswith("cuda:"):
+        torch.cuda.set_device(device)
+    # The state is one per Python process and would refuse a second run of another precision.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+
+
+class Sets(NamedTuple):
+    """Training images, and those held out from them (the training images again where there are none)."""
+
+    train: data.ImageSet
+    heldout: data.ImageSet
+
+
+def load_sets(
+    settings: Config, *, skip_bad: bool = False, progress: Callable[[int, int | None], None] | None = None
+) -> Sets:
+    """The run's data, decoded and cached; the whole batch must fit into it.
+
+    Raises:
+        InputError: the reference, an image, or the batch size cannot be used.
+    """
+    train = data.load(settings.data, settings.images, split="train", skip_bad=skip_bad, progress=progress)
+    data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
+    heldout = data.holdout(settings.data, settings.images, skip_bad=skip_bad)
+    return Sets(train, heldout or train)
+
+
+def new_trio(settings: Config) -> Trio:
+    """Networks initialised from the seed, on the CPU; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return pretrained.build_trio(settings)
+
+
+def start_from(trio: Trio, place: str | Path, settings: Config) -> None:
+    """Fine-tuning: copies the weights of a model into a freshly made trio.
+
+    Raises:
+        InputError: there is no model, or it has other networks or images.
+    """
+    source, theirs, _ = pretrained.load(place)
+    lines = [
+        f"{kind}.{line}"
+        for kind in ("images", "networks")
+        for line in config.differences(getattr(settings, kind), getattr(theirs, kind))
+        if line.split(" ")[0] in ("size", "channels") or (kind == "networks" and "spectral_norm" not in line)
+    ]
+    if lines:
+        raise InputError(f"--init {place}: its networks differ: {lines[0]} there; set the same to start from it")
+    for name, network in source.named_children():
+        spectral.assign(trio.get_submodule(name), network)
+    spectral.power_iteration(trio.energy, times=50)
+
+
+def check_resumable(run: RunFolder, settings: Config) -> None:
+    """Refuses to continue a run under another configuration; only `run`'s lengths and intervals may change.
+
+    Raises:
+        InputError: naming the first field that differs.
+    """
+    theirs = run.read_config()
+    scheduled = settings.optim.schedule in ("linear", "cosine")
+    lines = [
+        line
+        for line in config.differences(settings, theirs)
+        if not line.startswith("run.") or (scheduled and line.startswith("run.steps "))
+    ]
+    if lines:
+        raise InputError(f"--resume: {run.path} was started with another configuration: {lines[0]}")
+
+
+def restore(
+    run: RunFolder, trio: Trio, average: optimisation.Average, optimiser: torch.optim.Adam
+) -> tuple[checkpoints.Checkpoint, list[str]]:
+    """Loads the newest complete checkpoint into the networks, their average and the optimiser.
+
+    Returns:
+        The checkpoint, and a line for each newer one that was passed over as incomplete.
+
+    Raises:
+        InputError: there is no complete checkpoint, or it is of other networks.
+    """
+    checkpoint, passed_over = checkpoints.newest(run.checkpoints)
+    source = str(run.checkpoints / f"step-{checkpoint.step}")
+    pretrained.fill(trio, checkpoint.parts["weights"], source)
+    pretrained.fill(average.trio, checkpoint.parts["average"], source)
+    average.averaged.n_averaged.fill_(checkpoint.step)
+    optimisation.load_state_tensors(trio, optimiser, checkpoint.parts["optimiser"])
+    return checkpoint, passed_over

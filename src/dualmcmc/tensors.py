@@ -1,0 +1,52 @@
+"""Tensors on disk: safetensors files with a checksum, never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from dualmcmc.errors import InputError
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes named tensors of any layout to `path`.
+
+    Raises:
+        OSError: it cannot be written, for instance on a full disk.
+    """
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, str(path))
+    except SafetensorError as error:  # how the library reports a full disk
+        raise OSError(f"{path}: {error}") from error
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """The named tensors at `path`, on the CPU.
+
+    Raises:
+        InputError: the file is missing, cut short or no safetensors file.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is no readable safetensors file ({error})") from None

@@ -1,0 +1,287 @@
+"""The loop around a method: batch, losses, one backward, one update, and what is due once in a while.
+
+It holds no mathematics. All randomness of update t is a function of (seed, t, attempt; position in the
+global batch), so a resumed run equals an unbroken one, and any number of processes draws the same noise.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualmcmc import config as configs
+from dualmcmc import data, optimisation, setup
+from dualmcmc.errors import InputError, TrainingError
+from dualmcmc.evaluation import STATEMENT
+from dualmcmc.noise import BatchNoise
+from dualmcmc.occasions import Occasions
+from dualmcmc.progress import Reporter
+from dualmcmc.run_folder import RunFolder
+from dualmcmc.settings import Config
+from dualmcmc.stopwatch import Stopwatch
+from dualmcmc.teaching import Losses, teaching
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its folder, updates made in all, seconds this call took."""
+
+    run: Path
+    steps: int
+    seconds: float
+
+
+class Trainer:
+    """Trains the three networks of a configuration into a run folder.
+
+    Arguments:
+        config: whole configuration; `presets.preset(name)` gives one.
+        out: the run's folder, new or, with `resume`, one that holds a run of the same configuration.
+        device: cpu, cuda, cuda:N or mps; None: the best there is.
+        resume: continue from the newest complete checkpoint.
+        init: a model to start from (fine-tuning): run, model folder or hub id.
+        skip_bad: leave unreadable images out, and count them, instead of refusing the data.
+        quiet: show nothing; the log is kept all the same.
+
+    Raises:
+        InputError: on `train`, before anything is written: some input cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        out: str | Path,
+        *,
+        device: str | None = None,
+        resume: bool = False,
+        init: str | Path | None = None,
+        skip_bad: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.config, self.run = config, RunFolder(Path(out))
+        self.device, self.resume, self.init = device, resume, init
+        self.skip_bad, self.quiet = skip_bad, quiet
+        self.occasions: Occasions | None = None
+        self._signal = 0
+
+    def train(self) -> Outcome:
+        """Trains to `config.run.steps` updates.
+
+        Raises:
+            InputError: some input cannot be used; nothing was written.
+            TrainingError: a loss or gradient became non-finite or exploded, or the disk is full.
+            KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last update was saved.
+        """
+        began = time.monotonic()
+        done, state, notes = self._prepare()
+        self.attempt: int = state["attempt"]
+        with ExitStack() as stack:
+            if self.main:
+                report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
+                stack.enter_context(report)
+                for line in notes:
+                    report.say(line)
+                self.occasions = Occasions(
+                    self.run, self.config, self.sets, self.trio, self.average, self.optimiser, report, state
+                )
+            stack.enter_context(self._signals_noted())
+            self._loop(done)
+        return Outcome(self.run.path, self.config.run.steps, time.monotonic() - began)
+
+    # -- before the first update -----------------------------------------------------------------
+
+    def _prepare(self) -> tuple[int, dict[str, Any], list[str]]:
+        """Everything up to the first update: updates already made, state beyond weights, lines to show."""
+        c = self.config = configs.check(self.config)
+        if self.resume:
+            setup.check_resumable(self.run, c)
+        self.accelerator = setup.accelerator(self.device, c.precision)
+        self.main = self.accelerator.is_main_process
+        if self.main and not self.resume:
+            self.run.check_free()
+        self._share_batch()
+        with self.accelerator.main_process_first():
+            self.sets = setup.load_sets(c, skip_bad=self.skip_bad)
+        self._build()
+        done, state, notes = 0, {"attempt": 0, "best": None}, self._data_notes()
+        if self.resume:
+            checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser)
+            done, state = checkpoint.step, {name: checkpoint.state[name] for name in state}
+            notes += [*passed_over, f"resuming {self.run.path} after step {done}"]
+        elif self.main:
+            heldout = f"{self.sets.heldout.reference}:{self.sets.heldout.split}"
+            self.run.create(c, best=STATEMENT, heldout=heldout)
+        self.accelerator.wait_for_everyone()
+        return done, state, notes
+
+    def _share_batch(self) -> None:
+        processes, batch = self.accelerator.num_processes, self.config.optim.batch_size
+        if batch % processes:
+            raise InputError(f"setting optim.batch_size is {batch}: it must be a multiple of the {processes} processes")
+        share = batch // processes
+        first = self.accelerator.process_index * share
+        self.rows = range(first, first + share)
+
+    def _build(self) -> None:
+        c = self.config
+        self.trio = setup.new_trio(c)
+        if self.init:
+            setup.start_from(self.trio, self.init, c)
+        self.trio.to(self.accelerator.device)
+        self.average = optimisation.Average(self.trio, c.optim)
+        self.optimiser = optimisation.build_optimiser(self.trio, c.optim)
+        self.module = self.accelerator.prepare_model(teaching(self.trio, c.method))
+        self.watch = Stopwatch(cuda=self.accelerator.device.type == "cuda")
+
+    def _data_notes(self) -> list[str]:
+        train, heldout = self.sets
+        notes = [f"{len(train)} training images of {train.reference}:{train.split}"]
+        if train.skipped:
+            notes.append(f"{train.skipped} unreadable images were skipped")
+        if heldout is train:
+            notes.append("no images are held out: evaluations during training use training images")
+        return notes
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def _loop(self, done: int) -> None:
+        window: list[dict[str, float]] = []
+        began = time.monotonic()
+        for step in range(done, self.config.run.steps):
+            figures = self._update(step)
+            window.append(figures)
+            done, stopping = step + 1, figures["stop"] > 0
+            if done % self.config.run.log_every == 0 or done == self.config.run.steps:
+                self._log(done, window, (time.monotonic() - began) / len(window))
+                window.clear()
+            if self.occasions:
+                self.occasions.report.step(done)
+                self.occasions.after(done)
+                if stopping:
+                    self.occasions.ensure_saved(done)
+            self.accelerator.wait_for_everyone()
+            if stopping and done < self.config.run.steps:
+                raise KeyboardInterrupt(f"stopped after step {done}, which is saved; --resume continues")
+            if not window:
+                began = time.monotonic()
+
+    def _log(self, done: int, window: list[dict[str, float]], seconds: float) -> None:
+        line = {"step": done, "kind": "train", "seconds_per_step": seconds, **self._summary(window)}
+        if self.occasions:
+            self.occasions.report.log(line)
+
+    def _update(self, step: int) -> dict[str, float]:
+        """One iteration; returns its figures. Nothing is changed if they are not finite."""
+        self.watch.start()
+        x, noise = self._batch(step), self._noise(step)
+        losses: Losses = self.module(x, noise, self.watch)
+        self.accelerator.backward(losses.total())
+        norms = optimisation.clip(self.trio, self.config.optim)
+        self.watch.mark("losses")
+        figures = self._figures(losses, norms)
+        self._refuse_divergence(figures, step)
+        factor = optimisation.rate_factor(
+            step,
+            self.config.optim,
+            steps=self.config.run.steps,
+            steps_per_epoch=len(self.sets.train) // self.config.optim.batch_size,
+        )
+        optimisation.set_rates(self.optimiser, self.config.optim, factor)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self._average_batch_norm()
+        self.average.update(self.trio, step)
+        self.watch.mark("update")
+        return figures
+
+    def _batch(self, step: int) -> Tensor:
+        """This process's rows of global batch number `step`: (B / processes, C, S, S)."""
+        c = self.config
+        indices = data.batch_indices(
+            step, images=len(self.sets.train), batch_size=c.optim.batch_size, seed=c.seed
+        )
+        mirrored = None
+        if c.images.flip:
+            mirrored = np.random.default_rng([c.seed, step, 1]).random(c.optim.batch_size) < 0.5
+            mirrored = mirrored[self.rows.start : self.rows.stop]
+        x = self.sets.train.tensor(indices[self.rows.start : self.rows.stop], mirrored=mirrored)
+        return x.to(self.accelerator.device, non_blocking=True)
+
+    def _noise(self, step: int) -> BatchNoise:
+        return BatchNoise(self.config.seed, self.rows, path=("train", step, self.attempt))
+
+    def _figures(self, losses: Losses, norms: Tensor) -> dict[str, float]:
+        """Losses, diagnostics and gradient norms as numbers, over all processes: the step's one host sync."""
+        seen = {
+            "loss_energy": losses.energy,
+            "loss_generator": losses.generator,
+            "loss_inference": losses.inference,
+            **losses.seen,
+            **{f"gradient_{name}": norm for name, norm in zip(optimisation.NETWORKS, norms, strict=True)},
+        }
+        stop = torch.full((), float(self._signal != 0), device=norms.device)
+        row = torch.stack([value.detach().float() for value in (*seen.values(), stop)])
+        figures = self.accelerator.reduce(row, "mean").tolist()
+        return dict(zip([*seen, "stop"], figures, strict=True))
+
+    def _refuse_divergence(self, figures: dict[str, float], step: int) -> None:
+        """Stops before the update if a figure is not finite or the energies have flown apart."""
+        reason = next((f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)), None)
+        limit = self.config.optim.max_energy_gap
+        if reason is None and abs(figures["energy_gap_h"]) > limit:
+            reason = f"the energy gap of h is {figures['energy_gap_h']:.4g}, beyond {limit:g}"
+        if reason:
+            raise TrainingError(
+                f"training diverged at step {step + 1}: {reason}; checkpoints of earlier steps are intact in "
+                f"{self.run.checkpoints}; a lower --optim.energy.rate, clipping or more chain steps may help"
+            )
+
+    def _average_batch_norm(self) -> None:
+        """Keeps BatchNorm statistics, which each process gathers from its own rows, equal on all."""
+        if self.accelerator.num_processes == 1 or self.config.networks.norm != "batch":
+            return
+        for buffer in self.trio.generator.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(self.accelerator.reduce(buffer, "mean"))
+
+    def _summary(self, window: list[dict[str, float]]) -> dict[str, Any]:
+        """Means over the steps since the last log line, rates, and each part's share of the time."""
+        names = [name for name in window[0] if name != "stop"]
+        line: dict[str, Any] = {name: sum(figures[name] for figures in window) / len(window) for name in names}
+        line["energy_gap"] = line["energy_gap_h"] / self.config.method.data_chain.temperature
+        for name, group in zip(optimisation.NETWORKS, self.optimiser.param_groups, strict=True):
+            line[f"rate_{name}"] = group["lr"]
+        return {**line, **{f"share_{part}": share for part, share in self.watch.shares().items()}}
+
+    # -- stopping --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """SIGINT and SIGTERM are noted and acted on between updates; a second one acts at once."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self._signal:
+                raise KeyboardInterrupt("stopped at once; the last checkpoint is intact")
+            self._signal = number
+
+        try:
+            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: whoever runs us there handles signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
