@@ -44,7 +44,7 @@ class Noise:
         return type(self)(self.seed, self.keys, path=(*self.path, *name))
 
     def normal_like(self, x: Tensor) -> Tensor:
-        """The next draw: float32 of x's shape (B, *) and device; row i is a function of (seed, keys[i], draw).
+        """The next draw: of x's shape (B, *), type and device; row i is a function of (seed, keys[i], draw).
 
         Raises:
             ValueError: there are not as many keys as rows.
@@ -52,7 +52,7 @@ class Noise:
         keys = range(len(x)) if self.keys is None else self.keys
         if len(keys) != len(x):
             raise ValueError(f"{len(keys)} keys for {len(x)} rows: give one key per row")
-        eps = torch.empty(x.shape, device=x.device, dtype=torch.float32)
+        eps = torch.empty(x.shape, device=x.device, dtype=x.dtype)
         self._fill(eps, keys)
         self.draws += 1
         return eps

@@ -36,9 +36,9 @@ class Explanation(NamedTuple):
 
 @torch.no_grad()
 def prior(trio: Trio, n: int, *, noise: Noise) -> Tensor:
-    """n draws of p(z) = N(0, I): (n, d), on the generator's device."""
-    device = next(trio.generator.parameters()).device
-    return noise.stream("prior").normal_like(torch.empty(n, trio.latent_dim, device=device))
+    """n draws of p(z) = N(0, I): (n, d), of the generator's device and type."""
+    like = next(trio.generator.parameters())
+    return noise.stream("prior").normal_like(like.new_empty(n, trio.latent_dim))
 
 
 @torch.no_grad()

@@ -45,7 +45,7 @@ class Trio(nn.Module):
     def h(self, x: Tensor) -> Tensor:
         """The energy network's output, up is likelier: (B, *) to (B,), float32."""
         out: Tensor = self.energy(x)
-        return out.float()
+        return densities.at_least_float32(out)
 
     def log_pi(self, x: Tensor) -> Tensor:
         """log pi(x) up to one constant, h(x) / T in nats: (B, *) to (B,)."""
@@ -54,7 +54,7 @@ class Trio(nn.Module):
     def g(self, z: Tensor) -> Tensor:
         """The mean of p(x given z): (B, d) to (B, *), float32."""
         out: Tensor = self.generator(z)
-        return out.float()
+        return densities.at_least_float32(out)
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x, z), Eq. 4: x (B, *), z (B, d); returns (B,)."""
@@ -63,7 +63,8 @@ class Trio(nn.Module):
     def q(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z given x), each (B, d), the latter within `LOG_VARIANCE_RANGE`."""
         mean, log_variance = self.inference(x)
-        return mean.float(), log_variance.float().clamp(*densities.LOG_VARIANCE_RANGE)
+        log_variance = densities.at_least_float32(log_variance).clamp(*densities.LOG_VARIANCE_RANGE)
+        return densities.at_least_float32(mean), log_variance
 
     def log_q(self, x: Tensor, z: Tensor) -> Tensor:
         """log q(z given x): x (B, *), z (B, d); returns (B,)."""

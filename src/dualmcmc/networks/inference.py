@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dualmcmc.networks.layers import halvings, in_float32
+from dualmcmc.networks.layers import FullConv2d, halvings, in_float32
 
 
 def inference_strides(size: int, family: str) -> list[int]:
@@ -38,8 +38,8 @@ class Inference(nn.Module):
             c_in = c_out
         self.trunk = nn.Sequential(*layers)
         start = halvings(size)[0]
-        self.mean = nn.Conv2d(c_in, latent_dim, start)
-        self.log_variance = nn.Conv2d(c_in, latent_dim, start)
+        self.mean = FullConv2d(c_in, latent_dim, start)
+        self.log_variance = FullConv2d(c_in, latent_dim, start)
         self.num_features = c_in
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -55,7 +55,7 @@ class Inference(nn.Module):
         features = self._map(x)
         with in_float32(x):
             features = features.float()
-            return self.mean(features).flatten(1), self.log_variance(features).flatten(1)
+            return self.mean(features), self.log_variance(features)
 
     def _map(self, x: Tensor) -> Tensor:
         images: Tensor = self.trunk(x.contiguous(memory_format=torch.channels_last))

@@ -53,6 +53,22 @@ class PooledConv2d(nn.Module):
         return functional.conv2d(x, kernel, stride=2, padding=1)
 
 
+class FullConv2d(nn.Conv2d):
+    """A convolution whose kernel is as large as its map, computed as the matrix product that it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, K, K) to (B, C')."""
+        return functional.linear(x.flatten(1), self.weight.flatten(1), self.bias)
+
+
+class FullConvTranspose2d(nn.ConvTranspose2d):
+    """A bias-free transposed convolution of a 1x1 map, computed as the matrix product that it is."""
+
+    def forward(self, z: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, d) to (B, C', K, K)."""
+        return functional.linear(z, self.weight.flatten(1).T).view(len(z), *self.weight.shape[1:])
+
+
 @contextmanager
 def in_float32(x: Tensor) -> Iterator[None]:
     """Whatever autocast says: an energy in bfloat16 would have three digits."""

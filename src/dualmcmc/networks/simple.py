@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dualmcmc.networks.layers import Norm, halvings, in_float32, normalisation
+from dualmcmc.networks.layers import FullConv2d, FullConvTranspose2d, Norm, halvings, in_float32, normalisation
 
 
 def _small_normal(net: nn.Module) -> None:
@@ -37,7 +37,7 @@ class SimpleEnergy(nn.Module):
         for c_in, c_out in pairwise(widths):
             layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2)]
         self.trunk = nn.Sequential(*layers)
-        self.head = nn.Conv2d(widths[-1], 1, start)
+        self.head = FullConv2d(widths[-1], 1, start)
         _small_normal(self)
         self.to(memory_format=torch.channels_last)
 
@@ -55,7 +55,7 @@ class SimpleGenerator(nn.Module):
         super().__init__()
         start, count = halvings(size)
         widths = [8 * width, *(min(8 * width, 2 * width * 2 ** (count - i)) for i in range(1, count + 1))]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], start, bias=False)]
+        layers: list[nn.Module] = [FullConvTranspose2d(latent_dim, widths[0], start, bias=False)]
         layers += [normalisation(norm, widths[0]), nn.ReLU()]
         for c_in, c_out in pairwise(widths):
             layers += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=False)]
@@ -66,5 +66,5 @@ class SimpleGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Images of codes z (B, d); returns (B, C, S, S) in [-1, 1]."""
-        images: Tensor = self.layers(z[:, :, None, None])
+        images: Tensor = self.layers(z)
         return images
