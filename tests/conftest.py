@@ -22,3 +22,13 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def run_path(tmp_path: Path) -> Path:
     return tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run: 6 updates, pictures, evaluations, checkpoints 2, 4, 6; do not change it."""
+    from tiny import train
+
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train(out, {"run.sample_every": 3, "run.evaluate_every": 2})
+    return out

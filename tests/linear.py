@@ -9,19 +9,31 @@ from dualmcmc.trio import Trio
 
 
 class QuadraticEnergy(nn.Module):
-    """h(x) = -(x - b)' A (x - b) / 2 with A symmetric: exp(h) is N(b, A^-1)."""
+    """h(x) = -y' A y / 2 + c' y with y = B' (x - o), A symmetric: a Gaussian in its natural parameters.
 
-    def __init__(self, precision: Tensor, mean: Tensor) -> None:
+    Natural parameters make maximum likelihood convex (a mean as parameter bends it into a valley); a basis
+    B that does not mix wide and narrow directions keeps each entry's gradient as quiet as it can be.
+    """
+
+    basis: Tensor
+    origin: Tensor
+
+    def __init__(self, precision: Tensor, mean: Tensor, basis: Tensor | None = None) -> None:
+        """exp(h) is N(mean, precision^-1), the origin o being zero, or `mean` where a basis is given."""
         super().__init__()
-        self.matrix, self.mean = nn.Parameter(precision.clone()), nn.Parameter(mean.clone())
+        self.register_buffer("origin", torch.zeros_like(mean) if basis is None else mean)
+        basis = torch.eye(len(mean), dtype=mean.dtype) if basis is None else basis
+        self.register_buffer("basis", basis)
+        self.matrix = nn.Parameter(basis.T @ precision @ basis)
+        self.linear = nn.Parameter(basis.T @ precision @ (mean - self.origin))
 
     @property
     def precision(self) -> Tensor:
-        return (self.matrix + self.matrix.T) / 2
+        return self.basis @ (self.matrix + self.matrix.T) @ self.basis.T / 2
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - self.mean
-        return -((centred @ self.precision) * centred).sum(1) / 2
+        y = (x - self.origin) @ self.basis
+        return -((y @ (self.matrix + self.matrix.T)) * y).sum(1) / 4 + y @ self.linear
 
 
 class LinearInference(nn.Module):

@@ -22,7 +22,8 @@ def _with_moments(n: int, mean: Tensor, covariance: Tensor) -> Tensor:
 
 
 def test_the_energy_loss_has_the_maximum_likelihood_gradient() -> None:
-    """For N(m, A^-1) with samples of exactly the model's moments: A (mean - m) and (A^-1 - S) / 2."""
+    """In a Gaussian's natural parameters A m and A, with samples of exactly the model's moments: first and
+    second moments of the data minus the model's (the latter times -1/2)."""
     precision = torch.tensor([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 3.0]], dtype=torch.float64)
     mean = torch.tensor([0.5, -1.0, 0.2], dtype=torch.float64)
     trio = linear_trio(3, 2, sigma=0.5).double()
@@ -31,9 +32,9 @@ def test_the_energy_loss_has_the_maximum_likelihood_gradient() -> None:
     covariance = torch.linalg.inv(precision)
     loss, _ = energy_loss(trio, x, _with_moments(50, mean, covariance))
     loss.backward()
-    by_mean = precision @ (x.mean(0) - mean)
-    by_precision = (covariance - (x - mean).T @ (x - mean) / len(x)) / 2
-    assert torch.allclose(trio.energy.mean.grad, -by_mean, atol=1e-12)
+    by_linear = x.mean(0) - mean
+    by_precision = (covariance + mean[:, None] * mean - x.T @ x / len(x)) / 2
+    assert torch.allclose(trio.energy.linear.grad, -by_linear, atol=1e-12)
     assert torch.allclose(trio.energy.matrix.grad, -by_precision, atol=1e-12)
 
 

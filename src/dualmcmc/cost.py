@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from dualmcmc import pretrained
 from dualmcmc.settings import Config
@@ -43,11 +44,12 @@ def iteration(config: Config) -> dict[str, Any]:
         x = torch.empty(b, config.images.channels, config.images.size, config.images.size)
         z = torch.empty(b, config.networks.latent_dim)
     chain_x, chain_z = x.clone().requires_grad_(), z.clone().requires_grad_()
-    forward_g = _flops(lambda: frozen.g(z))
-    data_chain = _flops(lambda: torch.autograd.grad(frozen.h(chain_x).sum(), chain_x))
-    latent_chain = _flops(lambda: torch.autograd.grad(frozen.log_joint(x, chain_z).sum(), chain_z))
-    forward_i = _flops(lambda: frozen.q(x))
-    losses = _flops(lambda: _losses(live, x, z).backward())
+    forward_g = flops_of(lambda: frozen.g(z))
+    # Views, as the counter's hooks cannot follow `grad` to a leaf that enters a module.
+    data_chain = flops_of(lambda: torch.autograd.grad(frozen.h(chain_x.view_as(x)).sum(), chain_x))
+    latent_chain = flops_of(lambda: torch.autograd.grad(frozen.log_joint(x, chain_z.view_as(z)).sum(), chain_z))
+    forward_i = flops_of(lambda: frozen.q(x))
+    losses = flops_of(lambda: _losses(live, x, z).backward())
     by_part = {
         "data_chain": forward_g + method.data_chain.steps * data_chain,
         "latent_chain": forward_i + method.latent_chain.steps * latent_chain,
@@ -71,10 +73,27 @@ def _losses(trio: Trio, x: Tensor, z: Tensor) -> Tensor:
     return energy + pairs[0] + pairs[1]
 
 
-def _flops(work: Callable[[], object]) -> int:
-    with FlopCounterMode(display=False) as counter:
+class _Counter(TorchDispatchMode):
+    """Adds up torch's own counts; its FlopCounterMode cannot count an `autograd.grad` of a module's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def flops_of(work: Callable[[], object]) -> int:
+    """FLOPs of the convolutions and matrix products that `work` runs, forward and backward."""
+    with _Counter() as counter:
         work()
-    return counter.get_total_flops()
+    return counter.total
 
 
 def _saved_bytes(work: Callable[[], object]) -> int:

@@ -68,7 +68,8 @@ def _from_array(array: np.ndarray, rule: Images) -> Tensor:
         raise InputError(f"array of type {array.dtype}: expected float in [-1, 1], or uint8 in 0..255")
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
-    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (3, 4)):
+    # Three numbers that end in 3 or 4 are one colour picture, not pictures 3 or 4 pixels wide.
+    if array.ndim not in (3, 4) or (array.shape[-1] in (3, 4)) != (array.ndim == 4):
         raise InputError(f"uint8 array of shape {array.shape}: expected (N, H, W) or (N, H, W, 1 | 3 | 4)")
     return _from_pil([Image.fromarray(np.ascontiguousarray(row)) for row in array], rule)
 

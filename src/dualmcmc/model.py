@@ -21,7 +21,7 @@ from dualmcmc.errors import InputError
 from dualmcmc.inputs import to_images
 from dualmcmc.noise import Noise
 from dualmcmc.sampling import explain, generate, prior, revise
-from dualmcmc.settings import Config
+from dualmcmc.settings import Chain, Config
 from dualmcmc.trio import Trio
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Model:
         Raises:
             InputError: there is no model there, or its weights are missing, misshapen or not finite.
         """
+        if weights not in ("ema", "live"):
+            raise InputError(f"weights {weights!r}: expected ema or live")
         with torch.inference_mode(False):
             load = pretrained.load_live if weights == "live" else pretrained.load
             trio, config, step = load(place)
@@ -113,7 +115,7 @@ class Model:
             (n, C, S, S) float32 in [-1, 1].
         """
         method = self.config.method
-        chain = method.test_chain if steps is None else replace(method.test_chain, steps=steps)
+        chain = _of_length(method.test_chain, steps)
         shape = (0, self.config.images.channels, self.config.images.size, self.config.images.size)
         rows = [torch.empty(shape, device=self.device)]
         for _, noise in _batches(n, seed, keys, batch_size):
@@ -150,8 +152,7 @@ class Model:
             InputError: images of another size, range or type.
         """
         x = self._images(images)
-        latent = self.config.method.latent_chain
-        chain = latent if steps is None else replace(latent, steps=steps)
+        chain = _of_length(self.config.method.latent_chain, steps)
         rows = [torch.empty((0, self.trio.latent_dim), device=self.device)]
         for part, noise in _batches(len(x), seed, keys, batch_size):
             rows.append(explain(self.trio, x[part], chain, noise=noise, start=start).z_post)
@@ -183,7 +184,7 @@ class Model:
             raise InputError(f"codes of shape {tuple(z.shape)}: expected (N, {self.trio.latent_dim})")
         size, channels = self.config.images.size, self.config.images.channels
         rows = [torch.empty((0, channels, size, size), device=self.device)]
-        rows += [self.trio.g(part.to(self.device).float()) for part in _fresh(z).split(batch_size)]
+        rows += [self.trio.g(part.to(self.device).float()) for part in _fresh(z).split(_positive(batch_size))]
         return torch.cat(rows).clamp_(-1, 1)
 
     @_plain_mode
@@ -195,7 +196,7 @@ class Model:
         """
         x = self._images(images)
         rows = [torch.empty(0, device=self.device)]
-        return torch.cat([*rows, *(self.trio.log_pi(part) for part in x.split(batch_size))])
+        return torch.cat([*rows, *(self.trio.log_pi(part) for part in x.split(_positive(batch_size)))])
 
     def _images(self, images: Pictures) -> Tensor:
         return _fresh(to_images(images, self.config.images)).to(self.device)
@@ -206,15 +207,27 @@ def _fresh(x: Tensor) -> Tensor:
     return x.clone() if x.is_inference() else x
 
 
+def _of_length(chain: Chain, steps: int | None) -> Chain:
+    if steps is not None and steps < 0:
+        raise InputError(f"a chain of {steps} steps: expected 0 or more")
+    return chain if steps is None else replace(chain, steps=steps)
+
+
+def _positive(batch_size: int) -> int:
+    if batch_size < 1:
+        raise InputError(f"batches of {batch_size} images: expected 1 or more")
+    return batch_size
+
+
 def _batches(
     n: int, seed: int, keys: Sequence[int] | None, batch_size: int
 ) -> Iterator[tuple[slice, Noise]]:
-    if n < 0 or batch_size < 1:
-        raise InputError(f"{n} images in batches of {batch_size}: expected n >= 0 and batches of 1 or more")
+    if n < 0:
+        raise InputError(f"{n} images: expected 0 or more")
     if keys is None:
         keys = range(n)
     if len(keys) != n:
         raise InputError(f"{len(keys)} keys for {n} images: give one key per image")
-    for first in range(0, n, batch_size):
+    for first in range(0, n, _positive(batch_size)):
         part = slice(first, min(first + batch_size, n))
         yield part, Noise(seed, keys[part])

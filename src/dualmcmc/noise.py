@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK = 16
+BLOCK = 32
 """Rows per generator call in training."""
 
 
@@ -74,9 +74,11 @@ class BatchNoise(Noise):
     def _fill(self, eps: Tensor, keys: Sequence[int]) -> None:
         first, last = keys[0], keys[-1] + 1
         generator = torch.Generator(eps.device)
-        block = eps.new_empty((BLOCK, *eps.shape[1:]))
         for start in range(first - first % BLOCK, last, BLOCK):
             generator.manual_seed(_seed_of(self.seed, *self.path, self.draws, "block", start // BLOCK))
-            block.normal_(generator=generator)
+            if first <= start and start + BLOCK <= last:
+                eps[start - first : start - first + BLOCK].normal_(generator=generator)
+                continue
+            block = eps.new_empty((BLOCK, *eps.shape[1:])).normal_(generator=generator)
             low, high = max(start, first), min(start + BLOCK, last)
             eps[low - first : high - first] = block[low - start : high - start]

@@ -110,6 +110,7 @@ class Average:
         self.settings, self.step = settings, 0
         self.averaged = AveragedModel(trio, multi_avg_fn=self._mix, use_buffers=False)
         self.averaged.requires_grad_(False)
+        self.averaged.n_averaged.fill_(1)  # at 0, its first update would copy the weights and not mix them
 
     @property
     def trio(self) -> Trio:

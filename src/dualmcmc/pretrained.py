@@ -67,9 +67,12 @@ def load(place: str | Path) -> tuple[Trio, Config, int]:
     about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if about.get("format") != 1:
         raise InputError(f"{folder / 'config.json'} has format {about.get('format')!r}: this version reads 1")
+    step = about.get("step", 0)
+    if not isinstance(step, int):
+        raise InputError(f"{folder / 'config.json'} has step {step!r}: a whole number is expected")
     trio = plain_networks(settings)
     fill(trio, tensors.load(folder / WEIGHTS), str(folder / WEIGHTS))
-    return trio.eval().requires_grad_(False), settings, int(about.get("step", 0))
+    return trio.eval().requires_grad_(False), settings, step
 
 
 @torch.no_grad()
@@ -88,6 +91,8 @@ def fill(trio: Trio, weights: dict[str, Tensor], source: str) -> None:
             raise InputError(
                 f"{source}: tensor {name} has shape {tuple(tensor.shape)}, its config.json says {tuple(own[name].shape)}"
             )
+        if tensor.is_floating_point() != own[name].is_floating_point():
+            raise InputError(f"{source}: tensor {name} is {tensor.dtype}, and {own[name].dtype} is expected")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise InputError(f"{source}: tensor {name} holds NaN or infinity; the model is damaged")
         own[name].copy_(tensor)

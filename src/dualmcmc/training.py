@@ -120,8 +120,7 @@ class Trainer:
             done, state = checkpoint.step, {name: checkpoint.state[name] for name in state}
             notes += [*passed_over, f"resuming {self.run.path} after step {done}"]
         elif self.main:
-            heldout = f"{self.sets.heldout.reference}:{self.sets.heldout.split}"
-            self.run.create(c, best=STATEMENT, heldout=heldout)
+            self.run.create(c, best=STATEMENT, heldout=self.sets.heldout.title)
         self.accelerator.wait_for_everyone()
         return done, state, notes
 
@@ -146,7 +145,7 @@ class Trainer:
 
     def _data_notes(self) -> list[str]:
         train, heldout = self.sets
-        notes = [f"{len(train)} training images of {train.reference}:{train.split}"]
+        notes = [f"{len(train)} training images of {train.title}"]
         if train.skipped:
             notes.append(f"{train.skipped} unreadable images were skipped")
         if heldout is train:

@@ -67,7 +67,7 @@ def reconstruct(args: list[str]) -> None:
     images = _images(model, options)
     n = len(images) if options.n is None else options.n
     figures = _measure(model, images, n, options)
-    about = {"n": n, "skipped": images.skipped, "data": f"{images.reference}:{images.split}", "seed": options.seed}
+    about = {"n": n, "skipped": images.skipped, "data": images.title, "seed": options.seed}
     write_json(options.json, {**figures, **about})
     rows = [("", "inference", "latent chain")]
     rows += [

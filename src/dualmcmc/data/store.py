@@ -49,6 +49,12 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def title(self) -> str:
+        """The reference with its split, once."""
+        split = f":{self.split}"
+        return self.reference if self.reference.endswith(split) else self.reference + split
+
     def tensor(
         self, indices: Sequence[int] | np.ndarray | Tensor, mirrored: np.ndarray | None = None
     ) -> Tensor:

@@ -1,0 +1,252 @@
+"""Seconds per training iteration: ours, the textbook's Algorithm 1, and the released order of updates.
+
+    python benchmarks/iteration.py                 every case, minutes on two idle cores
+    python benchmarks/iteration.py --quick         tiny sizes, seconds: does it run?
+
+An iteration is both chains, the losses, their backward and the optimiser's step; no data, no average of
+weights. The three take turns (A B C A B C ...), start from the same weights and see the same images; a
+ratio is the median over rounds. Before anything is timed, `agreement.py` states that ours and the
+textbook's are the same function; where they are not, the exit code is 1 and nothing is timed.
+
+The machine's rate is the best that torch's convolutions reach here, forward and backward to the input, on
+the largest layers of each case in either memory layout. The useful share is the textbook's arithmetic, the
+executed share our own (some of it is saved by rewriting), per second and per that rate.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, Literal
+
+import agreement
+import layouts
+import machine
+import torch
+import tyro
+from machine import Clock
+from rich.console import Console
+from rich.table import Table
+from textbook import Textbook
+from torch import Tensor
+
+from dualmcmc import InputError, optimisation, pretrained, spectral
+from dualmcmc.cli.arguments import parse
+from dualmcmc.noise import BatchNoise
+from dualmcmc.presets import PRESETS
+from dualmcmc.settings import Config
+from dualmcmc.teaching import DualMCMCTeaching
+
+OURS, BOOK, RELEASED = "ours", "textbook", "released order"
+TARGET_CASE, TARGET = "residual_32", 1.4
+
+
+@dataclass(frozen=True)
+class Case:
+    """Networks to time, and in words what of a preset is left out to keep this to minutes."""
+
+    config: Config
+    note: str
+
+
+def _case(preset: str, batch: int, width: int = 0, inference: int = 0, note: str = "") -> Case:
+    config = PRESETS[preset]
+    full = f"width {config.networks.energy_width}, batch {config.optim.batch_size}"
+    n = config.networks
+    if width:
+        n = replace(n, energy_width=width, generator_width=width, inference_width=inference)
+    config = replace(config, networks=n, optim=replace(config.optim, batch_size=batch))
+    mine = f"width {n.energy_width}, batch {batch}"
+    return Case(config, "; ".join(filter(None, [mine if mine == full else f"{mine} for {full}", note])))
+
+
+def _tiny(case: Case) -> Case:
+    c, tiny = case.config, case.config.images.size >= 64
+    width = 16 if tiny else 8
+    networks = replace(c.networks, latent_dim=4, energy_width=width, generator_width=width, inference_width=4)
+    method = replace(c.method, data_chain=replace(c.method.data_chain, steps=3))
+    method = replace(method, latent_chain=replace(c.method.latent_chain, steps=2))
+    config = replace(c, networks=networks, method=method, optim=replace(c.optim, batch_size=2))
+    return Case(config, "tiny")
+
+
+CASES = {
+    "digits": _case("digits", 64),
+    "mnist": _case("mnist", 64, note="fashion_mnist's too"),
+    "cifar10_simple": _case("cifar10_simple", 32),
+    TARGET_CASE: _case("cifar10", 32, 64, 64, note="cifar10's networks, the size the target is for"),
+    "cifar10": _case("cifar10", 8, 128, 32),
+    "celeba64": _case("celeba64", 8, 256, 32, note="lsun_church64's too"),
+    "celeba_hq256": _case("celeba_hq256", 1, 128, 16),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times one training iteration of ours beside the textbook's and the released order's."""
+
+    cases: tuple[str, ...] = tuple(CASES)
+    """Which cases; by default all."""
+    repeats: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """Rounds after one that is not counted."""
+    quick: bool = False
+    """Tiny widths, batches and chains, one round: shows that it runs, not how fast."""
+    threads: int | None = None
+    """torch's threads; by default its own choice."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1, ..."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the networks, for all three alike."""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Also write everything measured to this file."""
+
+
+class Ours:
+    """The library's iteration, as `training.py` runs it."""
+
+    def __init__(self, config: Config, device: str) -> None:
+        self.trio = pretrained.build_trio(config).to(device)
+        spectral.power_iteration(self.trio.energy, 10)
+        self.teaching = DualMCMCTeaching(self.trio, config.method)
+        self.optimiser = optimisation.build_optimiser(self.trio, config.optim)
+        self.step = 0
+
+    def iteration(self, x: Tensor, autocast: Callable[[], AbstractContextManager[Any]]) -> None:
+        noise = BatchNoise(0, range(len(x)), path=("train", self.step))
+        with autocast():
+            losses = self.teaching(x, noise)
+        losses.total().backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.step += 1
+
+
+def measure(case: Case, options: Options) -> dict[str, Any]:
+    """Everything measured of one case: seconds and ratios, FLOPs and rates, layouts, memory."""
+    config, device, clock = case.config, options.device, Clock(options.device)
+    bf16 = partial(torch.autocast, torch.device(device).type, torch.bfloat16)
+    autocast: Callable[[], AbstractContextManager[Any]] = bf16 if options.precision == "bf16" else nullcontext
+    torch.manual_seed(0)
+    x, ours = agreement.images(config, device=device), Ours(config, device)
+    book, released = Textbook(config, "algorithm1", device), Textbook(config, "released", device)
+    for other in (book, released):
+        agreement.copy_weights(ours.trio, other)
+
+    def run_book(textbook: Textbook) -> None:
+        with autocast():
+            textbook.iteration(x)
+
+    contenders: dict[str, Callable[[], None]] = {
+        OURS: lambda: ours.iteration(x, autocast),
+        BOOK: lambda: run_book(book),
+        RELEASED: lambda: run_book(released),
+    }
+    flops = {name: machine.flops_of(work) for name, work in contenders.items()}  # warms up, too
+    peaks = {name: machine.peak_bytes(device, work) for name, work in contenders.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(options.repeats):
+        for name, work in contenders.items():
+            seconds[name].append(clock.seconds(work))
+    z = torch.randn(len(x), config.networks.latent_dim, device=device)
+    with autocast():
+        rate = machine.convolution_rate([(book.energy, x), (book.generator, z)], clock)
+        by_layout = layouts.times(ours.trio, x, clock, rounds=options.repeats + 2)
+    if not all(p.isfinite().all() for p in ours.trio.parameters()):
+        raise ArithmeticError("weights are not finite after a few updates: times mean nothing")
+    middle = {name: median(times) for name, times in seconds.items()}
+    useful = {name: flops[BOOK] if name == OURS else flops[name] for name in contenders}
+    return {
+        "note": case.note,
+        "seconds": seconds,
+        "ratios": {
+            n: [b / a for a, b in zip(seconds[OURS], seconds[n], strict=True)] for n in (BOOK, RELEASED)
+        },
+        "flops": flops,
+        "flops_per_second_of_convolutions": rate,
+        "useful_share": {name: useful[name] / middle[name] / rate for name in contenders},
+        "executed_share": flops[OURS] / middle[OURS] / rate,
+        "layouts": by_layout,
+        "peak_bytes": peaks,
+    }
+
+
+def _spread(values: list[float]) -> str:
+    return f"{median(values):.3g} ({min(values):.3g}-{max(values):.3g})"
+
+
+def times_table(results: dict[str, dict[str, Any]]) -> Table:
+    """One row per case."""
+    table = Table(title="Seconds per iteration, and times faster: median (min-max); shares of the rate")
+    for heading in ("case", OURS, BOOK, RELEASED, f"{BOOK}\n/ ours", f"{RELEASED}\n/ ours", "GFLOP/s"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column(f"useful share: {OURS},\n{BOOK}, {RELEASED}", no_wrap=True)
+    table.add_column(f"executed\nshare: {OURS}", no_wrap=True)
+    for name, r in results.items():
+        table.add_row(
+            name,
+            *(_spread(r["seconds"][who]) for who in (OURS, BOOK, RELEASED)),
+            *(_spread(r["ratios"][who]) for who in (BOOK, RELEASED)),
+            f"{r['flops_per_second_of_convolutions'] / 1e9:.0f}",
+            ", ".join(f"{share:.0%}" for share in r["useful_share"].values()),
+            f"{r['executed_share']:.0%}",
+        )
+    return table
+
+
+def verdict(results: dict[str, dict[str, Any]]) -> str:
+    """What must hold (with `--quick` it means nothing), and whether it did here."""
+    slower = [name for name, r in results.items() if median(r["ratios"][BOOK]) < 1]
+    line = f"slower than the textbook: {', '.join(slower) or 'none'}"
+    if TARGET_CASE in results:
+        ratio = median(results[TARGET_CASE]["ratios"][BOOK])
+        line += f"; {TARGET_CASE} is {ratio:.2f} times faster, {TARGET} is the target"
+    return line
+
+
+def main(args: list[str]) -> int:
+    """Checks, times, prints."""
+    try:
+        options = parse(Options, args, "iteration.py")
+        if unknown := set(options.cases) - set(CASES):
+            raise InputError(f"unknown case {sorted(unknown)[0]!r}: choose among {', '.join(CASES)}")
+    except InputError as error:
+        print(f"iteration: {error}", file=sys.stderr)
+        return 2
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    cases = {name: _tiny(CASES[name]) if options.quick else CASES[name] for name in options.cases}
+    options = replace(options, repeats=1) if options.quick else options
+    console = Console(width=180)
+    about = f"{machine.describe(options.device)}, {options.precision}, {options.repeats} rounds"
+    console.print(about)
+    deviations, results = {}, {}
+    for name, case in cases.items():
+        console.print(f"{name}: {case.note}")
+        few = replace(case.config, optim=replace(case.config.optim, batch_size=2))
+        found = deviations[name] = agreement.check(few)
+        worst = ", ".join(
+            f"{what} {found[what]:.0e}" for what in sorted(found, key=found.__getitem__)[:-4:-1]
+        )
+        console.print(f"    ours against the textbook's, largest relative deviations: {worst}")
+        if wrong := agreement.beyond_tolerance(found):
+            console.print(f"{name}: beyond the tolerance are {', '.join(wrong)}; nothing is timed")
+            return 1
+    for name, case in cases.items():
+        results[name] = measure(case, options)
+    console.print(times_table(results), layouts.table(results), verdict(results), sep="\n")
+    most = max(peak for r in results.values() for peak in r["peak_bytes"].values())
+    console.print(f"peak memory: {most / 2**30:.2f} GiB")
+    if options.json:
+        report = {"machine": about, "deviations": deviations, "results": results}
+        Path(options.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""The benchmark times two programs that compute the same, and it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import agreement
+import iteration
+import machine
+from textbook import Order, Textbook
+
+from dualmcmc.presets import PRESETS
+from dualmcmc.settings import Config
+
+
+def _narrow(preset: str, width: int, batch: int = 2) -> Config:
+    """The preset's networks at this width, with short chains."""
+    config = PRESETS[preset]
+    networks = replace(
+        config.networks, latent_dim=8, energy_width=width, generator_width=width, inference_width=8
+    )
+    method = replace(config.method, data_chain=replace(config.method.data_chain, steps=6))
+    method = replace(method, latent_chain=replace(method.latent_chain, steps=4))
+    return replace(config, networks=networks, method=method, optim=replace(config.optim, batch_size=batch))
+
+
+@pytest.mark.parametrize(
+    ("preset", "width"),
+    [("digits", 8), ("mnist", 8), ("cifar10_simple", 8), ("cifar10", 16), ("celeba64", 32)],
+)
+def test_ours_and_the_textbook_compute_the_same(preset: str, width: int) -> None:
+    """Networks, both chains' ends, the three losses and every gradient, on equal weights and noise."""
+    deviations = agreement.check(_narrow(preset, width))
+    assert len(deviations) == 11
+    assert not agreement.beyond_tolerance(deviations), deviations
+
+
+def test_the_check_sees_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual slip, a Gaussian without its factor 1/2, is far beyond the tolerance."""
+    halved = Textbook.squared_error
+    monkeypatch.setattr(Textbook, "squared_error", lambda self, x, z: 2 * halved(self, x, z))
+    wrong = agreement.beyond_tolerance(agreement.check(_narrow("digits", 8)))
+    assert wrong == ["latent chain", "generator loss", "generator gradient"]
+
+
+def test_the_released_order_costs_a_second_data_chain() -> None:
+    config = _narrow("digits", 8)
+    x = agreement.images(config)
+
+    def flops(order: Order, steps: int) -> int:
+        chain = replace(config.method.data_chain, steps=steps)
+        book = Textbook(replace(config, method=replace(config.method, data_chain=chain)), order)
+        counted = machine.flops_of(lambda: book.iteration(x))
+        assert all(p.isfinite().all() for net in book.networks for p in net.parameters())
+        return counted
+
+    one_chain = flops("algorithm1", 6) - flops("algorithm1", 0)
+    assert flops("released", 6) - flops("released", 0) == 2 * one_chain > 0
+
+
+def test_it_runs_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "iteration.json"
+    cases = ["digits", "residual_32"]
+    assert iteration.main(["--quick", "--cases", *cases, "--threads", "1", "--json", str(file)]) == 0
+    report = json.loads(file.read_text())
+    assert list(report["results"]) == cases
+    for result in report["results"].values():
+        assert set(result["seconds"]) == set(result["flops"]) == {"ours", "textbook", "released order"}
+        assert set(result["layouts"]) == {"energy", "generator", "inference"}
+        assert (
+            result["flops"]["ours"] <= 1.01 * result["flops"]["textbook"] < result["flops"]["released order"]
+        )
+    assert "slower than the textbook" in capsys.readouterr().out
+
+
+def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert iteration.main(["--cases", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err

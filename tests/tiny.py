@@ -1,0 +1,115 @@
+"""A configuration that trains in a fraction of a second, and what tests ask of run folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dualmcmc import checkpoints, config, presets
+from dualmcmc.settings import Config
+from dualmcmc.teaching import DualMCMCTeaching, Losses
+from dualmcmc.training import Trainer
+
+TINY: dict[str, Any] = {
+    "networks.latent_dim": 4,
+    "networks.energy_width": 8,
+    "networks.generator_width": 8,
+    "networks.inference_width": 8,
+    "method.data_chain.steps": 3,
+    "method.latent_chain.steps": 2,
+    "method.test_chain.steps": 3,
+    "optim.batch_size": 16,
+    "run.steps": 6,
+    "run.log_every": 1,
+    "run.sample_every": 0,
+    "run.evaluate_every": 0,
+    "run.evaluate_images": 20,
+    "run.checkpoint_every": 2,
+}
+PARTS = checkpoints.PARTS
+
+
+def tiny(changes: dict[str, Any] | None = None) -> Config:
+    """The digits preset at width 8; `changes` are by path, as "optim.batch_size"."""
+    values = config.to_dict(presets.preset("digits"))
+    for path, value in {**TINY, **(changes or {})}.items():
+        *folders, leaf = path.split(".")
+        node = values
+        for folder in folders:
+            node = node[folder]
+        assert leaf in node, path
+        node[leaf] = value
+    return config.from_dict(values)
+
+
+def flags(changes: dict[str, Any] | None = None) -> list[str]:
+    """The same as a command line: `train digits FLAGS`."""
+    both = {**TINY, **(changes or {})}.items()
+    return ["digits", "--device", "cpu", *(w for k, v in both for w in (f"--{k.replace('_', '-')}", str(v)))]
+
+
+def train(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> Trainer:
+    trainer = Trainer(tiny(changes), out, device="cpu", quiet=True, **options)
+    trainer.train()
+    return trainer
+
+
+def checkpoint(run: Path, step: int) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, as part/name."""
+    from safetensors.torch import load_file
+
+    folder = run / "checkpoints" / f"step-{step}"
+    assert checkpoints.fault(folder) is None
+    return {
+        f"{part}/{name}": tensor
+        for part in PARTS
+        for name, tensor in load_file(folder / f"{part}.safetensors").items()
+    }
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Equal bit for bit."""
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def log(run: Path, kind: str = "train") -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Log lines without what a clock wrote."""
+    return [
+        {k: v for k, v in line.items() if not k.startswith("share_") and k != "seconds_per_step"}
+        for line in lines
+    ]
+
+
+def listing(folder: Path) -> dict[str, str]:
+    """Every path under a folder with a checksum of its content."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def at_update(
+    patch: pytest.MonkeyPatch, number: int, act: Callable[[DualMCMCTeaching, Losses], Losses]
+) -> None:
+    """From now on, the losses of the `number`-th update (from 1) are what `act` makes of them."""
+    forward, calls = DualMCMCTeaching.forward, []
+
+    def patched(self: DualMCMCTeaching, *args: Any) -> Losses:
+        losses = forward(self, *args)
+        calls.append(1)
+        return act(self, losses) if len(calls) == number else losses
+
+    patch.setattr(DualMCMCTeaching, "forward", patched)
