@@ -164,9 +164,7 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
     return {
         "note": case.note,
         "seconds": seconds,
-        "ratios": {
-            n: [b / a for a, b in zip(seconds[OURS], seconds[n], strict=True)] for n in (BOOK, RELEASED)
-        },
+        "ratios": {n: [b / a for a, b in zip(seconds[OURS], seconds[n], strict=True)] for n in (BOOK, RELEASED)},
         "flops": flops,
         "flops_per_second_of_convolutions": rate,
         "useful_share": {name: useful[name] / middle[name] / rate for name in contenders},
@@ -230,9 +228,7 @@ def main(args: list[str]) -> int:
         console.print(f"{name}: {case.note}")
         few = replace(case.config, optim=replace(case.config.optim, batch_size=2))
         found = deviations[name] = agreement.check(few)
-        worst = ", ".join(
-            f"{what} {found[what]:.0e}" for what in sorted(found, key=found.__getitem__)[:-4:-1]
-        )
+        worst = ", ".join(f"{what} {found[what]:.0e}" for what in sorted(found, key=found.__getitem__)[:-4:-1])
         console.print(f"    ours against the textbook's, largest relative deviations: {worst}")
         if wrong := agreement.beyond_tolerance(found):
             console.print(f"{name}: beyond the tolerance are {', '.join(wrong)}; nothing is timed")

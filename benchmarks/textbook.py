@@ -72,9 +72,7 @@ class GlobalAverage(nn.Module):
         return x.mean((2, 3))
 
 
-def residual_networks(
-    size: int, channels: int, latent: int, width_e: int, width_g: int
-) -> list[nn.Sequential]:
+def residual_networks(size: int, channels: int, latent: int, width_e: int, width_g: int) -> list[nn.Sequential]:
     """Energy and generator of the paper's main tables; beyond 64 pixels further blocks of the full width."""
     start = start_of(size)
     if size < 64:

@@ -102,10 +102,18 @@ def main(args: list[str]) -> int:
         table.add_row(how, f"{value:.4f}")
     console.print(table)
     console.print(f"pictures: {options.run / 'demo.png'} (generator | after the data chain),")
-    console.print(f"          {options.run / 'reconstructions.png'} (digits, by inference, after the latent chain)")
+    console.print(
+        f"          {options.run / 'reconstructions.png'} (digits, by inference, after the latent chain)"
+    )
     RunFolder(options.run).add_metrics(
         "demo",
-        {"n": options.n, "seed": options.seed, "step": model.step, "digit_shares": shares.tolist(), "mse": errors},
+        {
+            "n": options.n,
+            "seed": options.seed,
+            "step": model.step,
+            "digit_shares": shares.tolist(),
+            "mse": errors,
+        },
     )
     return 0
 

@@ -23,9 +23,7 @@ from dualmcmc.settings import Config
 def _narrow(preset: str, width: int, batch: int = 2) -> Config:
     """The preset's networks at this width, with short chains."""
     config = PRESETS[preset]
-    networks = replace(
-        config.networks, latent_dim=8, energy_width=width, generator_width=width, inference_width=8
-    )
+    networks = replace(config.networks, latent_dim=8, energy_width=width, generator_width=width, inference_width=8)
     method = replace(config.method, data_chain=replace(config.method.data_chain, steps=6))
     method = replace(method, latent_chain=replace(method.latent_chain, steps=4))
     return replace(config, networks=networks, method=method, optim=replace(config.optim, batch_size=batch))
@@ -74,9 +72,7 @@ def test_it_runs_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.Capt
     for result in report["results"].values():
         assert set(result["seconds"]) == set(result["flops"]) == {"ours", "textbook", "released order"}
         assert set(result["layouts"]) == {"energy", "generator", "inference"}
-        assert (
-            result["flops"]["ours"] <= 1.01 * result["flops"]["textbook"] < result["flops"]["released order"]
-        )
+        assert result["flops"]["ours"] <= 1.01 * result["flops"]["textbook"] < result["flops"]["released order"]
     assert "slower than the textbook" in capsys.readouterr().out
 
 

@@ -210,6 +210,24 @@ def test_training_reports_run_steps_and_seconds(tmp_path: Path, capsys: Capture)
     assert "\x1b" not in captured.err
 
 
+def test_evaluations_that_could_not_run_are_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A torchvision that cannot be imported takes torchmetrics with it; only evaluations need it."""
+
+    def broken(name: str, *_: object) -> None:
+        if name == "torchmetrics":
+            raise RuntimeError("operator torchvision::nms does not exist")
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchmetrics"]:
+        monkeypatch.delitem(sys.modules, name)
+    finder = type("Broken", (), {"find_spec": staticmethod(broken)})()
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    line = refused(["train", *flags({"run.evaluate_every": 2}), "--out", "run"], capsys)
+    assert "torchmetrics cannot be imported (operator torchvision::nms does not exist)" in line
+    assert main(["train", *flags({"run.steps": 1}), "--out", "run"]) == 0
+
+
 def test_the_default_folder_is_runs_preset() -> None:
     assert main(["train", *flags({"run.steps": 1})]) == 0
     assert Path("runs/digits/model/model.safetensors").is_file()
@@ -232,9 +250,7 @@ def _save_mixed_modes(folder: Path) -> int:
     Image.fromarray(source.integers(0, 65536, (30, 10), dtype=np.uint16)).save(folder / "deep.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(source.integers(0, 256, (12, 30, 3), dtype=np.uint8)).save(
-        folder / "turned.jpg", exif=exif
-    )
+    Image.fromarray(source.integers(0, 256, (12, 30, 3), dtype=np.uint8)).save(folder / "turned.jpg", exif=exif)
     (folder / "notes.txt").write_text("no picture, no picture's name: left alone")
     return count + 2
 
@@ -437,9 +453,7 @@ def test_another_batch_size_gives_the_same_images(trained: Path) -> None:
         assert main(["sample", str(trained), "-n", "5", "--batch-size", size, "--out", f"of-{size}"]) == 0
     for kind in ("generator", "chain"):
         ours, theirs = (
-            np.stack(
-                [np.asarray(Image.open(p), dtype=int) for p in sorted(Path(f"of-{size}", kind).iterdir())]
-            )
+            np.stack([np.asarray(Image.open(p), dtype=int) for p in sorted(Path(f"of-{size}", kind).iterdir())])
             for size in ("2", "5")
         )
         assert abs(ours - theirs).max() <= 1
@@ -533,9 +547,7 @@ def test_reconstructing_in_other_batches_gives_the_same_figures(trained: Path, c
     assert ours["data"] == "digits:train"
 
 
-def test_a_users_own_folder_is_reconstructed_by_the_rule(
-    trained: Path, tmp_path: Path, capsys: Capture
-) -> None:
+def test_a_users_own_folder_is_reconstructed_by_the_rule(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     count = _save_mixed_modes(tmp_path / "images")
     report = figures(["reconstruct", str(trained), "--data", "images", "--out", "picture.png"], capsys)
     assert report["n"] == count

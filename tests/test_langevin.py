@@ -98,7 +98,10 @@ def test_states_and_updates_stay_float32_under_bfloat16() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         x = torch.ones(256, 16)
         end = langevin(
-            lambda x: 0 * network(x).float().squeeze(1), x, Chain(steps=1, step=0.5, temperature=4e-6), noise=Noise(0)
+            lambda x: 0 * network(x).float().squeeze(1),
+            x,
+            Chain(steps=1, step=0.5, temperature=4e-6),
+            noise=Noise(0),
         )
     assert end.dtype == torch.float32
     assert abs((end - x).std().item() / 1e-3 - 1) < 5 / (2 * x.numel()) ** 0.5

@@ -59,9 +59,7 @@ class Trained:
 def _train(step: float, start: Literal["mean", "draw"]) -> Trained:
     x = _data()
     chain = Chain(steps=30, step=step)
-    settings = DualMCMC(
-        data_chain=chain, latent_chain=Chain(steps=10, step=0.1), sigma=SIGMA, start=start
-    )
+    settings = DualMCMC(data_chain=chain, latent_chain=Chain(steps=10, step=0.1), sigma=SIGMA, start=start)
     trio = linear_trio(D, LATENT, sigma=SIGMA, seed=1)
     _, vectors = torch.linalg.eigh(torch.cov(x.T))
     trio.energy = QuadraticEnergy(torch.eye(D), x.mean(0).float(), vectors.float())
@@ -79,7 +77,9 @@ def _train(step: float, start: Literal["mean", "draw"]) -> Trained:
     return Trained(trio, x, chain, start)
 
 
-@pytest.fixture(scope="module", params=[(0.1, "draw"), (0.1, "mean"), (0.3, "draw")], ids=lambda p: f"s{p[0]}-{p[1]}")
+@pytest.fixture(
+    scope="module", params=[(0.1, "draw"), (0.1, "mean"), (0.3, "draw")], ids=lambda p: f"s{p[0]}-{p[1]}"
+)
 def trained(request: pytest.FixtureRequest) -> Trained:
     return _train(*request.param)
 

@@ -101,10 +101,7 @@ def rows_off(ours: Tensor, theirs: Tensor) -> int:
     """How many results differ by more than rounding."""
     assert ours.shape == theirs.shape
     return int(
-        ((ours - theirs).flatten(1 if ours.ndim > 1 else 0).abs() > TOLERANCE)
-        .view(len(ours), -1)
-        .any(1)
-        .sum()
+        ((ours - theirs).flatten(1 if ours.ndim > 1 else 0).abs() > TOLERANCE).view(len(ours), -1).any(1).sum()
     )
 
 
@@ -142,9 +139,7 @@ def test_no_generator_and_no_latent_chain_couples_rows(changes: dict[str, Any]) 
     x = pictures(rows).double()
 
     def codes(part: range) -> Tensor:
-        return explain(
-            model.trio, x[part.start : part.stop], chain, noise=Noise(0, part), start="prior"
-        ).z_post
+        return explain(model.trio, x[part.start : part.stop], chain, noise=Noise(0, part), start="prior").z_post
 
     together, alone = codes(range(rows)), torch.cat([codes(range(i, i + 1)) for i in range(rows)])
     assert (alone - together).abs().max() < 1e-9
@@ -157,6 +152,8 @@ def test_results_are_the_same_inside_inference_mode(model: Model, verb: Verb, tm
     model.save_pretrained(tmp_path / "model")
     with torch.inference_mode():
         inside = verb(model, x + 0, batch_size=2)
+        for given in (model.log_density(x + 0), model.sample(1), model.reconstruct(x + 0)):
+            assert not given.is_inference()  # whoever called may go on to differentiate
         loaded = Model.from_pretrained(tmp_path / "model")
         if is_smooth(model):
             smoothed(loaded)
@@ -406,9 +403,7 @@ def test_live_weights_are_the_newest_checkpoints_and_differ_from_the_average(tra
         for name, value in live.trio.get_submodule(network).state_dict().items():
             assert torch.equal(value, saved[f"weights/{network}.{name}"])
     assert not torch.equal(live.sample(2, steps=0), average.sample(2, steps=0))
-    with pytest.raises(
-        InputError, match=r"config\.json is missing|holds no configuration|no complete checkpoint"
-    ):
+    with pytest.raises(InputError, match=r"config\.json is missing|holds no configuration|no complete checkpoint"):
         Model.from_pretrained(trained / "model", weights="live")
     with pytest.raises(InputError, match="weights 'best': expected ema or live"):
         Model.from_pretrained(trained, weights="best")  # type: ignore[arg-type]

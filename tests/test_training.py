@@ -231,9 +231,7 @@ def _infinite_energy(_: DualMCMCTeaching, losses: Losses) -> Losses:
 
 def _gradient_not_a_number(teaching: DualMCMCTeaching, losses: Losses) -> Losses:
     p = next(teaching.trio.inference.parameters())
-    return losses._replace(
-        inference=losses.inference + (0 * p).sqrt().sum()
-    )  # adds 0; its gradient is inf * 0
+    return losses._replace(inference=losses.inference + (0 * p).sqrt().sum())  # adds 0; its gradient is inf * 0
 
 
 def _exploded(_: DualMCMCTeaching, losses: Losses) -> Losses:
@@ -329,9 +327,7 @@ def test_without_any_complete_checkpoint_resuming_is_refused_and_changes_nothing
     shutil.rmtree(copied / "checkpoints")
     assert resume(copied) == 2
     assert "the folder has none" in capsys.readouterr().err
-    assert {name: sums for name, sums in before.items() if not name.startswith("checkpoints")} == listing(
-        copied
-    )
+    assert {name: sums for name, sums in before.items() if not name.startswith("checkpoints")} == listing(copied)
 
 
 def test_what_a_process_killed_while_saving_leaves_is_no_checkpoint(base: Path, copied: Path) -> None:
@@ -471,9 +467,7 @@ def test_pruning_keeps_the_newest_and_the_best_and_model_is_the_best(
 
 def test_schedules_and_warm_up_have_their_closed_forms() -> None:
     def factors(**settings: Any) -> list[float]:
-        return [
-            optimisation.rate_factor(t, Optim(**settings), steps=12, steps_per_epoch=5) for t in range(12)
-        ]
+        return [optimisation.rate_factor(t, Optim(**settings), steps=12, steps_per_epoch=5) for t in range(12)]
 
     assert factors() == [1.0] * 12
     assert factors(schedule="epoch", epoch_factor=0.5) == [1.0] * 5 + [0.5] * 5 + [0.25] * 2
@@ -513,8 +507,7 @@ def test_gradients_are_clipped_per_network_and_only_where_asked() -> None:
     before = optimisation.clip(trio, settings)
     assert torch.allclose(before, torch.tensor(list(sizes.values())), rtol=1e-5)
     after = [
-        nn.utils.get_total_norm([p.grad for p in trio.get_submodule(name).parameters()]).item()
-        for name in sizes
+        nn.utils.get_total_norm([p.grad for p in trio.get_submodule(name).parameters()]).item() for name in sizes
     ]
     assert after == pytest.approx([2.0, 3.0, 7.0], rel=1e-5)
 
@@ -545,9 +538,7 @@ def test_the_average_follows_its_recursion_with_the_stated_warm_up(run_path: Pat
 def test_without_averaging_the_average_is_the_live_networks(run_path: Path) -> None:
     train(run_path, {"run.steps": 2, "optim.ema": 0.0})
     state = checkpoint(run_path, 2)
-    assert all(
-        torch.equal(v, state["weights/" + k[8:]]) for k, v in state.items() if k.startswith("average/")
-    )
+    assert all(torch.equal(v, state["weights/" + k[8:]]) for k, v in state.items() if k.startswith("average/"))
 
 
 # -- fine-tuning -----------------------------------------------------------------------------------
@@ -580,9 +571,7 @@ def test_init_copies_all_three_functions(changes: dict[str, Any], run_path: Path
 def test_a_run_started_with_init_starts_there(base: Path, run_path: Path) -> None:
     """One update at rate 0 and no EMA later, the model is still the one it started from."""
     rates = {f"optim.{name}.rate": 0.0 for name in ("energy", "generator", "inference")}
-    assert (
-        main(["train", *flags({**rates, "run.steps": 1}), "--init", str(base), "--out", str(run_path)]) == 0
-    )
+    assert main(["train", *flags({**rates, "run.steps": 1}), "--init", str(base), "--out", str(run_path)]) == 0
     ours, theirs = Model.from_pretrained(run_path), Model.from_pretrained(base)
     x = torch.rand(20, 1, 8, 8) * 2 - 1
     assert torch.allclose(ours.sample(4, steps=0), theirs.sample(4, steps=0), rtol=0, atol=1e-6)
@@ -633,9 +622,7 @@ def test_a_log_line_holds_losses_gap_movement_rates_and_shares_of_time(base: Pat
         assert line["data_chain_moved"] > 0
         assert line["latent_chain_moved"] > 0
         shares = {name: value for name, value in line.items() if name.startswith("share_")}
-        assert set(shares) == {
-            f"share_{p}" for p in ("data_chain", "latent_chain", "losses", "update", "other")
-        }
+        assert set(shares) == {f"share_{p}" for p in ("data_chain", "latent_chain", "losses", "update", "other")}
         assert sum(shares.values()) == pytest.approx(1)
         assert all(value > 0 for value in shares.values())
 

@@ -88,8 +88,7 @@ def log(run: Path, kind: str = "train") -> list[dict[str, Any]]:
 def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Log lines without what a clock wrote."""
     return [
-        {k: v for k, v in line.items() if not k.startswith("share_") and k != "seconds_per_step"}
-        for line in lines
+        {k: v for k, v in line.items() if not k.startswith("share_") and k != "seconds_per_step"} for line in lines
     ]
 
 
@@ -101,9 +100,7 @@ def listing(folder: Path) -> dict[str, str]:
     }
 
 
-def at_update(
-    patch: pytest.MonkeyPatch, number: int, act: Callable[[DualMCMCTeaching, Losses], Losses]
-) -> None:
+def at_update(patch: pytest.MonkeyPatch, number: int, act: Callable[[DualMCMCTeaching, Losses], Losses]) -> None:
     """From now on, the losses of the `number`-th update (from 1) are what `act` makes of them."""
     forward, calls = DualMCMCTeaching.forward, []
 

@@ -7,7 +7,7 @@ range 2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ class Reconstruction:
         }
 
 
-def import_torchmetrics():  # noqa: ANN201
+def import_torchmetrics() -> Any:
     """torchmetrics, or a clear line where a broken torchvision keeps it from importing."""
     try:
         import torchmetrics

@@ -219,9 +219,7 @@ def _positive(batch_size: int) -> int:
     return batch_size
 
 
-def _batches(
-    n: int, seed: int, keys: Sequence[int] | None, batch_size: int
-) -> Iterator[tuple[slice, Noise]]:
+def _batches(n: int, seed: int, keys: Sequence[int] | None, batch_size: int) -> Iterator[tuple[slice, Noise]]:
     if n < 0:
         raise InputError(f"{n} images: expected 0 or more")
     if keys is None:

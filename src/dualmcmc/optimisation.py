@@ -88,7 +88,9 @@ def load_state_tensors(trio: Trio, optimiser: torch.optim.Adam, saved: Mapping[s
             like = torch.empty_like(parameter, requires_grad=False)
             on_host = moment == "step" and parameter.device.type == "cpu"
             optimiser.state[parameter][moment] = (
-                (value.clone() if on_host else value.to(parameter.device)) if moment == "step" else like.copy_(value)
+                (value.clone() if on_host else value.to(parameter.device))
+                if moment == "step"
+                else like.copy_(value)
             )
     if unused:
         raise InputError(f"optimiser state of {sorted(unused)[0]} belongs to other networks")

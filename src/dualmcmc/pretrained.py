@@ -88,9 +88,8 @@ def fill(trio: Trio, weights: dict[str, Tensor], source: str) -> None:
         raise InputError(f"{source}: tensor {name} {problem}; weights and config.json do not match")
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
-            raise InputError(
-                f"{source}: tensor {name} has shape {tuple(tensor.shape)}, its config.json says {tuple(own[name].shape)}"
-            )
+            seen, told = tuple(tensor.shape), tuple(own[name].shape)
+            raise InputError(f"{source}: tensor {name} has shape {seen}, its config.json says {told}")
         if tensor.is_floating_point() != own[name].is_floating_point():
             raise InputError(f"{source}: tensor {name} is {tensor.dtype}, and {own[name].dtype} is expected")
         if tensor.is_floating_point() and not tensor.isfinite().all():

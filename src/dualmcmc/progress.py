@@ -31,7 +31,7 @@ class Reporter:
         self._file = run.log.open("a", encoding="utf-8")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._board = SummaryWriter(str(run.path / "tensorboard"), purge_step=done + 1)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(run.path / "tensorboard"), purge_step=done + 1)
         self._console = Console(stderr=True)
         self._live = None if quiet or not self._console.is_terminal else self._bar(done)
 
@@ -59,7 +59,7 @@ class Reporter:
         if self._live:
             self._live.stop()
         self._file.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
     def step(self, done: int) -> None:
         """An update is done."""
@@ -73,7 +73,7 @@ class Reporter:
         self._file.flush()
         for name, value in line.items():
             if isinstance(value, float):
-                self._board.add_scalar(f"{line['kind']}/{name}", value, line["step"])  # type: ignore[no-untyped-call]
+                self._board.add_scalar(f"{line['kind']}/{name}", value, line["step"])
         if line["kind"] == "train" and self._live:
             self._live.update(self._task, chains=_chains(line))
         elif line["kind"] == "train":

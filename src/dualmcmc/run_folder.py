@@ -1,12 +1,12 @@
 """A run's folder: the only interface between training and what comes after.
 
-    config.json          all settings, the code's version, how `best` is decided
-    log.jsonl            one line per logged step
-    metrics.json         evaluations, each with its settings
-    samples/             pictures drawn during training
-    checkpoints/step-N/  complete states (checkpoints.py)
-    model/               what users ship (pretrained.py): the average's weights at the best evaluation
-    tensorboard/         the log lines, for TensorBoard
+config.json          all settings, the code's version, how `best` is decided
+log.jsonl            one line per logged step
+metrics.json         evaluations, each with its settings
+samples/             pictures drawn during training
+checkpoints/step-N/  complete states (checkpoints.py)
+model/               what users ship (pretrained.py): the average's weights at the best evaluation
+tensorboard/         the log lines, for TensorBoard
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot make the run folder {self.path} ({error.strerror}): name another with --out") from None
+            raise InputError(
+                f"cannot make the run folder {self.path} ({error.strerror}): name another with --out"
+            ) from None
         write_json(
             self.path / "config.json",
             {"library": "dualmcmc", "version": __version__, **about, "config": config.to_dict(settings)},

@@ -22,9 +22,9 @@ from torch.nn.utils import parametrizations, parametrize
 
 def attach(net: nn.Module) -> None:
     """Spectral norm on every weight matrix and kernel of `net`, in place, in its frozen state."""
-    weighted = [m for m in net.modules() if isinstance(getattr(m, "weight", None), nn.Parameter)]
-    for module in weighted:
-        if module.weight.ndim > 1:
+    for module in list(net.modules()):
+        weight = module._parameters.get("weight")
+        if weight is not None and weight.ndim > 1:
             parametrizations.spectral_norm(module)
     _set_live(net, False)
 
@@ -70,7 +70,7 @@ def frozen_copy(net: nn.Module) -> nn.Module:
     plain = copy.deepcopy(net)
     for module in _normalised(plain):
         # Not `remove_parametrizations`: copies share the parametrised class, and it edits that class.
-        weight = module.weight.detach()
+        weight = torch.as_tensor(module.weight).detach()
         module.__class__ = type(module).__bases__[0]
         del module.parametrizations
         module.weight = nn.Parameter(weight)
@@ -99,7 +99,7 @@ def assign(net: nn.Module, plain: nn.Module) -> None:
         module = net.get_submodule(owner)
         if parametrize.is_parametrized(module, leaf):
             parametrizations_of = module.get_submodule("parametrizations").get_submodule(leaf)
-            parametrizations_of.original.copy_(parameter)
+            parametrizations_of.get_parameter("original").copy_(parameter)
         else:
             module.get_parameter(leaf).copy_(parameter)
     for name, buffer in plain.named_buffers():

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import config as configs
-from dualmcmc import data, optimisation, setup
+from dualmcmc import data, metrics, optimisation, setup
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.evaluation import STATEMENT
 from dualmcmc.noise import BatchNoise
@@ -104,6 +104,8 @@ class Trainer:
     def _prepare(self) -> tuple[int, dict[str, Any], list[str]]:
         """Everything up to the first update: updates already made, state beyond weights, lines to show."""
         c = self.config = configs.check(self.config)
+        if c.run.evaluate_every:
+            metrics.import_torchmetrics()  # now, and not at the first evaluation
         if self.resume:
             setup.check_resumable(self.run, c)
         self.accelerator = setup.accelerator(self.device, c.precision)
@@ -127,7 +129,9 @@ class Trainer:
     def _share_batch(self) -> None:
         processes, batch = self.accelerator.num_processes, self.config.optim.batch_size
         if batch % processes:
-            raise InputError(f"setting optim.batch_size is {batch}: it must be a multiple of the {processes} processes")
+            raise InputError(
+                f"setting optim.batch_size is {batch}: it must be a multiple of the {processes} processes"
+            )
         share = batch // processes
         first = self.accelerator.process_index * share
         self.rows = range(first, first + share)
@@ -207,9 +211,7 @@ class Trainer:
     def _batch(self, step: int) -> Tensor:
         """This process's rows of global batch number `step`: (B / processes, C, S, S)."""
         c = self.config
-        indices = data.batch_indices(
-            step, images=len(self.sets.train), batch_size=c.optim.batch_size, seed=c.seed
-        )
+        indices = data.batch_indices(step, images=len(self.sets.train), batch_size=c.optim.batch_size, seed=c.seed)
         mirrored = None
         if c.images.flip:
             mirrored = np.random.default_rng([c.seed, step, 1]).random(c.optim.batch_size) < 0.5

@@ -73,9 +73,7 @@ def test_a_hub_set_of_train_alone_holds_out_a_tenth(served: list[tuple[object, .
     assert held.pixels[:, 0, 0, 0].tolist() == [10, 20]
 
 
-def test_a_hub_set_without_images_is_refused(
-    served: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_hub_set_without_images_is_refused(served: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch):
     text = datasets.DatasetDict({"train": datasets.Dataset.from_dict({"text": ["x"]})})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: text)
     with pytest.raises(InputError, match=r"hf:some/text has no image column.*text"):
@@ -115,8 +113,6 @@ def test_offline_another_cached_revision_is_refused(monkeypatch: pytest.MonkeyPa
     held = rows([1])
     monkeypatch.setattr(hub, "_reachable", lambda: False)
     monkeypatch.setattr(hub, "_commit", lambda _: "0" * 40)
-    monkeypatch.setattr(
-        datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(train=held, test=held)
-    )
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(train=held, test=held))
     with pytest.raises(InputError, match="0000000"):
         load("mnist", RULE)

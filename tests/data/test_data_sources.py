@@ -28,9 +28,7 @@ def png(value: int) -> bytes:
 def table(path: Path, values: list[int], kind: str = "struct") -> None:
     images: list[object] = [png(value) for value in values]
     if kind == "struct":
-        images = [
-            {"bytes": image, "path": f"{value}.png"} for image, value in zip(images, values, strict=True)
-        ]
+        images = [{"bytes": image, "path": f"{value}.png"} for image, value in zip(images, values, strict=True)]
     pq.write_table(pa.table({"image": images, "label": [0] * len(values)}), path, row_group_size=4)
 
 

@@ -12,7 +12,10 @@ from importlib import import_module
 from dualmcmc import __version__
 
 VERBS = {
-    "train": ("train", "train three networks: train PRESET [--data REF] [--out RUN] [--field.path value ...]"),
+    "train": (
+        "train",
+        "train three networks: train PRESET [--data REF] [--out RUN] [--field.path value ...]",
+    ),
     "sample": ("sample", "draw images from the generator and after the data chain: sample RUN [-n N]"),
     "reconstruct": ("reconstruct", "explain images and measure it: reconstruct RUN --data REF"),
     "presets": ("listings", "the presets there are"),

@@ -43,7 +43,10 @@ def presets(args: list[str]) -> None:
     ]
     write_json(
         options.json,
-        [{"name": name, "images": size, "networks": family, "source": source} for name, size, family, source in rows],
+        [
+            {"name": name, "images": size, "networks": family, "source": source}
+            for name, size, family, source in rows
+        ],
     )
     show(table(rows), options.json)
 

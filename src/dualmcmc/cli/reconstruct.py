@@ -70,9 +70,7 @@ def reconstruct(args: list[str]) -> None:
     about = {"n": n, "skipped": images.skipped, "data": images.title, "seed": options.seed}
     write_json(options.json, {**figures, **about})
     rows = [("", "inference", "latent chain")]
-    rows += [
-        (name, f"{figures[name]['inference']:.4f}", f"{figures[name]['chain']:.4f}") for name in FIGURES
-    ]
+    rows += [(name, f"{figures[name]['inference']:.4f}", f"{figures[name]['chain']:.4f}") for name in FIGURES]
     show(table(rows), options.json)
 
 
@@ -108,9 +106,7 @@ def _measure(model: Model, images: ImageSet, n: int, options: Reconstruct) -> di
             rows = [row[:SHOWN] for row in (x, both["inference"], both["chain"])]
             save_rows(options.out or _picture(options.run), rows)
     computed = {kind: stream.compute() for kind, stream in seen.items()}
-    figures: dict[str, Any] = {
-        name: {kind: values[name] for kind, values in computed.items()} for name in FIGURES
-    }
+    figures: dict[str, Any] = {name: {kind: values[name] for kind, values in computed.items()} for name in FIGURES}
     return {**figures, "ssim_window": computed["chain"]["ssim_window"]}
 
 

@@ -70,9 +70,7 @@ def _open(path: Path, where: str) -> np.ndarray:
     if pixels.dtype != np.uint8:
         raise InputError(f"{where!r} is {pixels.dtype}: images must be uint8, with values 0 to 255")
     if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] not in (1, 3, 4)):
-        raise InputError(
-            f"{where!r} has the shape {pixels.shape}: (N, H, W) or (N, H, W, 1, 3 or 4) is expected"
-        )
+        raise InputError(f"{where!r} has the shape {pixels.shape}: (N, H, W) or (N, H, W, 1, 3 or 4) is expected")
     if 0 in pixels.shape:
         raise InputError(f"{where!r} is empty, its shape being {pixels.shape}: bring at least one image")
     return pixels
@@ -94,9 +92,7 @@ def _mapped(path: Path, member: str | None) -> Iterator[np.ndarray]:
             ):
                 shutil.copyfileobj(packed, plain, 1 << 20)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
-            raise InputError(
-                f"{where!r} cannot be unpacked ({error}): save it again, or make room"
-            ) from error
+            raise InputError(f"{where!r} cannot be unpacked ({error}): save it again, or make room") from error
         yield _open(unpacked, where)
 
 

@@ -31,9 +31,7 @@ class NoImagesError(InputError):
     """The split holds nothing at all; `holdout` takes that for having none."""
 
 
-def build(
-    folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, progress: Progress | None
-) -> None:
+def build(folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, progress: Progress | None) -> None:
     """Decode a split into the entry `folder`, replacing a damaged one.
 
     Raises:
@@ -95,9 +93,7 @@ def _write(
                 progress(count + skipped, split.count)
         names_bytes = names_file.tell()
     if not count and skipped:
-        raise InputError(
-            f"data {title}: none of its {skipped} pictures can be read, the first being {first_bad}"
-        )
+        raise InputError(f"data {title}: none of its {skipped} pictures can be read, the first being {first_bad}")
     if not count:
         raise NoImagesError(f"data {title} holds no image in this split: choose another as REF:split")
     shape = (count, rule.size, rule.size, rule.channels)

@@ -27,9 +27,7 @@ def folder(place: str) -> Source:
     root = Path(place).absolute()
     files = _files(root)
     if not files:
-        raise InputError(
-            f"the folder {place!r} holds no image (any depth; PNG, JPEG, WebP, ...): check the path"
-        )
+        raise InputError(f"the folder {place!r} holds no image (any depth; PNG, JPEG, WebP, ...): check the path")
     own: dict[str, list[str]] = {}
     for name, _, _ in files:
         top, slash, _ = name.partition("/")

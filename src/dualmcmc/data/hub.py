@@ -33,9 +33,7 @@ def named(name: str) -> Source:
         def opened() -> Iterator[Item]:
             sets = _load(name, repo, known.config, known.revision)
             if split not in sets:
-                raise InputError(
-                    f"data {name} ({repo}) has no split {split!r} any more: it has {', '.join(sets)}"
-                )
+                raise InputError(f"data {name} ({repo}) has no split {split!r} any more: it has {', '.join(sets)}")
             yield from _items(name, sets[split], known.column)
 
         return opened
@@ -73,9 +71,7 @@ def _load(title: str, repo: str, config: str | None, revision: str | None) -> di
                 "or bring a filled cache and set HF_HOME to it"
             ) from error
         reason = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"data {title}: {repo} cannot be loaded ({type(error).__name__}: {reason})"
-        ) from error
+        raise InputError(f"data {title}: {repo} cannot be loaded ({type(error).__name__}: {reason})") from error
     if away and revision:
         _check_commit(title, repo, revision, sets)
     return sets

@@ -34,8 +34,7 @@ def parquet(place: str) -> Source:
         raise InputError(f"the folder {place!r} holds no Parquet file: check the path")
     stamps = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     splits = {
-        split: Split(_items(inside), sum(_rows(file) for file in inside))
-        for split, inside in _own(files).items()
+        split: Split(_items(inside), sum(_rows(file) for file in inside)) for split, inside in _own(files).items()
     }
     return source(repr(place), ["parquet", str(files[0].parent), stamps], splits)
 

@@ -84,9 +84,7 @@ def _plain(image: Image.Image) -> Image.Image:
     try:
         return image.convert("RGB")
     except ValueError as error:
-        raise InputError(
-            f"the picture's mode {image.mode} cannot be converted to RGB: save it as RGB"
-        ) from error
+        raise InputError(f"the picture's mode {image.mode} cannot be converted to RGB: save it as RGB") from error
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -128,12 +126,7 @@ def to_float(pixels: np.ndarray | Tensor) -> Tensor:
         )
     if isinstance(pixels, np.ndarray):
         pixels = torch.from_numpy(np.array(pixels, order="C"))  # a copy: torch takes no read-only array
-    return (
-        pixels.permute(0, 3, 1, 2)
-        .to(torch.float32, memory_format=torch.contiguous_format)
-        .div_(127.5)
-        .sub_(1)
-    )
+    return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 
 def to_uint8(images: Tensor) -> np.ndarray:

@@ -67,8 +67,7 @@ class Source:
             if known in self.splits:
                 return known
         raise InputError(
-            f"data {self.title} has no split {name!r}: it has {', '.join(self.splits)}; "
-            "choose one as REF:split"
+            f"data {self.title} has no split {name!r}: it has {', '.join(self.splits)}; choose one as REF:split"
         )
 
     def held_out(self) -> str | None:

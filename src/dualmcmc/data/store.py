@@ -55,9 +55,7 @@ class ImageSet:
         split = f":{self.split}"
         return self.reference if self.reference.endswith(split) else self.reference + split
 
-    def tensor(
-        self, indices: Sequence[int] | np.ndarray | Tensor, mirrored: np.ndarray | None = None
-    ) -> Tensor:
+    def tensor(self, indices: Sequence[int] | np.ndarray | Tensor, mirrored: np.ndarray | None = None) -> Tensor:
         """Some images, float32 (B, C, H, W) in [-1, 1].
 
         Arguments:

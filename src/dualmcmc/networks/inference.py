@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dualmcmc.networks.layers import FullConv2d, halvings, in_float32
+from dualmcmc.networks.layers import FullConv2d, halvings, in_float32, use_channels_last
 
 
 def inference_strides(size: int, family: str) -> list[int]:
@@ -44,7 +44,7 @@ class Inference(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)
-        self.to(memory_format=torch.channels_last)
+        use_channels_last(self)
 
     def features(self, x: Tensor) -> Tensor:
         """The trunk's last map averaged over its pixels: (B, num_features)."""

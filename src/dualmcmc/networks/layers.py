@@ -32,6 +32,11 @@ def normalisation(kind: Norm, channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels)
 
 
+def use_channels_last(net: nn.Module) -> None:
+    """Lays kernels out for 3x3 and strided convolutions, which run faster so on CPUs and GPUs; in place."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class PooledConv2d(nn.Module):
     """A bias-free 3x3 convolution (padding 1) followed by 2x2 average pooling, as one strided convolution.
 

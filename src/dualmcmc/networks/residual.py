@@ -21,7 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dualmcmc.networks.layers import Norm, PooledConv2d, halvings, in_float32, normalisation
+from dualmcmc.networks.layers import (
+    Norm,
+    PooledConv2d,
+    halvings,
+    in_float32,
+    normalisation,
+    use_channels_last,
+)
 
 
 def _widths(size: int, width: int) -> list[int]:
@@ -82,7 +89,7 @@ class ResidualEnergy(nn.Module):
         )
         self.head = nn.Linear(width, 1, bias=False)
         _xavier(self)
-        self.to(memory_format=torch.channels_last)
+        use_channels_last(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """h of each image: x (B, C, S, S); returns (B,) float32."""
@@ -125,7 +132,7 @@ class ResidualGenerator(nn.Module):
         self.norm = normalisation(norm, widths[-1])
         self.to_image = _conv(widths[-1], channels, 3, bias=True)
         _xavier(self)
-        self.to(memory_format=torch.channels_last)
+        use_channels_last(self)
 
     def forward(self, z: Tensor) -> Tensor:
         """Images of codes z (B, d); returns (B, C, S, S) in [-1, 1]."""

@@ -15,7 +15,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dualmcmc.networks.layers import FullConv2d, FullConvTranspose2d, Norm, halvings, in_float32, normalisation
+from dualmcmc.networks.layers import (
+    FullConv2d,
+    FullConvTranspose2d,
+    Norm,
+    halvings,
+    in_float32,
+    normalisation,
+    use_channels_last,
+)
 
 
 def _small_normal(net: nn.Module) -> None:
@@ -39,7 +47,7 @@ class SimpleEnergy(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.head = FullConv2d(widths[-1], 1, start)
         _small_normal(self)
-        self.to(memory_format=torch.channels_last)
+        use_channels_last(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """h of each image: x (B, C, S, S); returns (B,) float32."""

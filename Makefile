@@ -1,0 +1,51 @@
+# Every target sets itself up: an interpreter that has this checkout installed is used as it is (PYTHON=...
+# or an active environment); otherwise .venv is made with PYTHON and reused while it is current.
+
+PYTHON ?= python3
+HERE := $(CURDIR)
+INSTALLED := import os, sys; import dualmcmc, pytest, ruff, mypy; sys.exit(not os.path.samefile(os.path.dirname(dualmcmc.__file__), "src/dualmcmc"))
+OWN := $(shell cd "$(HERE)" && $(PYTHON) -c '$(INSTALLED)' 2>/dev/null && echo yes)
+STAMP := .venv/ready-$(shell echo "$(HERE)" | cksum | cut -d' ' -f1)
+
+ifeq ($(OWN),yes)
+RUN := $(PYTHON)
+READY :=
+else
+RUN := .venv/bin/python
+READY := $(STAMP)
+endif
+
+.PHONY: help demo test test-slow lint types check clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
+
+demo: $(READY)  ## train on handwritten digits into runs/demo, draw, reconstruct: about 4 minutes
+	rm -rf runs/demo
+	$(RUN) -m dualmcmc train digits --out runs/demo
+	$(RUN) examples/demo.py runs/demo
+
+test: $(READY)  ## the tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(READY)  ## the tests that take minutes
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m slow
+
+lint: $(READY)  ## style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(READY)  ## type hints
+	$(RUN) -m mypy
+
+check: lint types  ## style and type hints
+
+clean:  ## remove the environment and caches, not runs
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $(PYTHON) is older than Python 3.10; give another: make PYTHON=python3.11 ..."; exit 2; }
+	rm -f .venv/ready-*
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
