@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -95,3 +96,16 @@ def _chains(line: dict[str, Any]) -> str:
         f"gap {line['energy_gap']:+.3g} nats, x moved {line['data_chain_moved']:.3g}, "
         f"z moved {line['latent_chain_moved']:.3g}"
     )
+
+
+def decoding(every: float = 5.0) -> Callable[[int, int | None], None]:
+    """A callback for `data.load` that says how far decoding is, every so many seconds, on standard error."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            print(f"decoding images: {done}{f' of {total}' if total else ''}", file=sys.stderr, flush=True)
+
+    return tell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -61,16 +61,21 @@ class Sets(NamedTuple):
 
 
 def load_sets(
-    settings: Config, *, skip_bad: bool = False, progress: Callable[[int, int | None], None] | None = None
+    settings: Config,
+    *,
+    skip_bad: bool = False,
+    verify: bool = False,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Sets:
     """The run's data, decoded and cached; the whole batch must fit into it.
 
     Raises:
         InputError: the reference, an image, or the batch size cannot be used.
     """
-    train = data.load(settings.data, settings.images, split="train", skip_bad=skip_bad, progress=progress)
+    how: dict[str, Any] = {"skip_bad": skip_bad, "verify": verify, "progress": progress}
+    train = data.load(settings.data, settings.images, split="train", **how)
     data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
-    heldout = data.holdout(settings.data, settings.images, skip_bad=skip_bad)
+    heldout = data.holdout(settings.data, settings.images, **how)
     return Sets(train, heldout or train)
 
 

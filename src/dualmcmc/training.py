@@ -26,7 +26,7 @@ from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.evaluation import STATEMENT
 from dualmcmc.noise import BatchNoise
 from dualmcmc.occasions import Occasions
-from dualmcmc.progress import Reporter
+from dualmcmc.progress import Reporter, decoding
 from dualmcmc.run_folder import RunFolder
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
@@ -52,6 +52,7 @@ class Trainer:
         resume: continue from the newest complete checkpoint.
         init: a model to start from (fine-tuning): run, model folder or hub id.
         skip_bad: leave unreadable images out, and count them, instead of refusing the data.
+        verify: compare the data's contents, not only names, sizes and times, with what was decoded before.
         quiet: show nothing; the log is kept all the same.
 
     Raises:
@@ -67,11 +68,12 @@ class Trainer:
         resume: bool = False,
         init: str | Path | None = None,
         skip_bad: bool = False,
+        verify: bool = False,
         quiet: bool = False,
     ) -> None:
         self.config, self.run = config, RunFolder(Path(out))
         self.device, self.resume, self.init = device, resume, init
-        self.skip_bad, self.quiet = skip_bad, quiet
+        self.skip_bad, self.verify, self.quiet = skip_bad, verify, quiet
         self.occasions: Occasions | None = None
         self._signal = 0
 
@@ -114,7 +116,12 @@ class Trainer:
             self.run.check_free()
         self._share_batch()
         with self.accelerator.main_process_first():
-            self.sets = setup.load_sets(c, skip_bad=self.skip_bad)
+            self.sets = setup.load_sets(
+                c,
+                skip_bad=self.skip_bad,
+                verify=self.verify,
+                progress=None if self.quiet or not self.main else decoding(),
+            )
         self._build()
         done, state, notes = 0, {"attempt": 0, "best": None}, self._data_notes()
         if self.resume:

@@ -49,6 +49,8 @@ class Reconstruct:
     """Images at once; changes speed and memory, never a result."""
     skip_bad: bool = False
     """Leave unreadable images out, and count them, instead of refusing the data."""
+    verify: bool = False
+    """Read all of the data again to see whether it is what was decoded before; else names, sizes, times decide."""
     json: Json = None
     """Write the figures as JSON to this file; - is standard output."""
 
@@ -76,12 +78,14 @@ def reconstruct(args: list[str]) -> None:
 
 def _images(model: Model, options: Reconstruct) -> ImageSet:
     from dualmcmc import data
+    from dualmcmc.progress import decoding
 
     rule = model.config.images
     # Data with no splits of their own give all their images; a held-out split is used where there is one.
-    images = data.load(options.data, rule, skip_bad=options.skip_bad)
+    how: dict[str, Any] = {"skip_bad": options.skip_bad, "verify": options.verify, "progress": decoding()}
+    images = data.load(options.data, rule, **how)
     if images.split == "train" and data.parse(options.data).split is None:
-        images = data.holdout(options.data, rule, skip_bad=options.skip_bad) or images
+        images = data.holdout(options.data, rule, **how) or images
     if options.n is not None and options.n > len(images):
         raise InputError(f"-n {options.n}: {options.data} has {len(images)} images")
     return images

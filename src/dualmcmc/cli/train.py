@@ -39,6 +39,8 @@ class Train:
     """cpu, cuda, cuda:N or mps; default: the best there is."""
     skip_bad: bool = False
     """Leave unreadable images out, and count them, instead of refusing the data."""
+    verify: bool = False
+    """Read all of the data again to see whether it is what was decoded before; else names, sizes, times decide."""
     dry_run: bool = False
     """Print the whole configuration, parameters, FLOPs and memory per iteration, and stop."""
     json: Json = None
@@ -66,6 +68,7 @@ def train(args: list[str]) -> None:
         resume=options.resume,
         init=options.init,
         skip_bad=options.skip_bad,
+        verify=options.verify,
     )
     outcome = trainer.train()
     if trainer.main:
