@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -164,6 +165,26 @@ def test_a_run_killed_at_a_random_moment_and_resumed_equals_the_unbroken_one(tmp
     assert timeless(log(tmp_path / "killed")) == timeless(log(tmp_path / "whole"))
 
 
+def test_a_run_killed_before_its_first_update_can_be_resumed(base: Path, run_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 1, lambda _, losses: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(["train", *flags(), "--out", str(run_path)])
+    assert checkpoints.steps(run_path / "checkpoints") == [0]
+    assert resume(run_path) == 0
+    assert_same(checkpoint(run_path, 6), checkpoint(base, 6))
+
+
+def test_a_run_is_not_resumed_on_other_images(run_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = run_path.parent / "images.npy"
+    np.save(images, np.zeros((40, 8, 8), np.uint8))
+    assert main(["train", *flags(), "--data", str(images), "--out", str(run_path)]) == 0
+    np.save(images, np.ones((40, 8, 8), np.uint8))
+    capsys.readouterr()
+    assert resume(run_path, {"data": str(images), "run.steps": 8}) == 2
+    assert "are not those that" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_checkpoint_of_the_update_in_hand_and_exit_130(
     number: signal.Signals, base: Path, run_path: Path, capsys: pytest.CaptureFixture[str]
@@ -173,7 +194,7 @@ def test_a_signal_leaves_a_checkpoint_of_the_update_in_hand_and_exit_130(
         at_update(patch, 3, lambda _, losses: (signal.raise_signal(number), losses)[1])
         assert main(["train", *flags(), "--out", str(run_path)]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("dualmcmc: stopped after step 3")
-    assert checkpoints.steps(run_path / "checkpoints") == [2, 3]
+    assert checkpoints.steps(run_path / "checkpoints") == [0, 2, 3]
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert resume(run_path) == 0
     assert_same(checkpoint(run_path, 6), checkpoint(base, 6))
@@ -272,7 +293,7 @@ def test_the_command_says_that_training_diverged_and_exits_1(
     assert main(command) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("dualmcmc: training diverged at step 1: the energy gap of h is")
-    assert checkpoints.steps(run_path / "checkpoints") == []
+    assert checkpoints.steps(run_path / "checkpoints") == [0]  # the networks as they began
 
 
 def _cut_short(folder: Path) -> None:

@@ -64,7 +64,9 @@ def steps(folder: Path) -> list[int]:
 
 
 def prune(folder: Path, keep: int, best: int | None) -> None:
-    """Removes all but the newest `keep` checkpoints and that of step `best`."""
+    """Removes all but the newest `keep` checkpoints and that of step `best`, and what killed saves left."""
+    for leftover in [*folder.glob(".step-*.tmp"), *folder.glob(".step-*.old")]:
+        shutil.rmtree(leftover)
     for step in steps(folder)[:-keep]:
         if step != best:
             shutil.rmtree(folder / f"step-{step}")

@@ -92,11 +92,11 @@ class Occasions:
         checkpoints.save(self.run.checkpoints, done, parts, self.state)
         best = self.state["best"]
         checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"])
-        if not self.config.run.evaluate_every or not self.run.model.exists():
+        if done and (not self.config.run.evaluate_every or not self.run.model.exists()):
             self._export(self.model(done))
 
     def ensure_saved(self, done: int) -> None:
-        """A checkpoint of this step, if `after` has not just written it."""
+        """A checkpoint of this step, if there is none yet."""
         if done not in checkpoints.steps(self.run.checkpoints):
             self.save(done)
 

@@ -84,6 +84,11 @@ class RunFolder:
         """
         return config.read(self.path / "config.json")
 
+    def read_about(self) -> dict[str, Any]:
+        """What config.json says beside the settings."""
+        about: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        return about
+
     def cut_log(self, step: int) -> None:
         """Drops log lines after `step`, which a resumed run writes anew."""
         if not self.log.exists():

@@ -125,6 +125,19 @@ def check_resumable(run: RunFolder, settings: Config) -> None:
         raise InputError(f"--resume: {run.path} was started with another configuration: {lines[0]}")
 
 
+def check_same_data(run: RunFolder, train: data.ImageSet) -> None:
+    """Refuses to continue a run on other images than it was started on.
+
+    Raises:
+        InputError: the decoded training images differ.
+    """
+    if run.read_about().get("data_sha256") != train.fingerprint:
+        raise InputError(
+            f"--resume: the images of {train.reference}:{train.split} are not those that {run.path} was started on; "
+            "restore them, or fine-tune on the new ones with --init in a new folder"
+        )
+
+
 def restore(
     run: RunFolder, trio: Trio, average: optimisation.Average, optimiser: torch.optim.Adam
 ) -> tuple[checkpoints.Checkpoint, list[str]]:
@@ -140,6 +153,5 @@ def restore(
     source = str(run.checkpoints / f"step-{checkpoint.step}")
     pretrained.fill(trio, checkpoint.parts["weights"], source)
     pretrained.fill(average.trio, checkpoint.parts["average"], source)
-    average.averaged.n_averaged.fill_(checkpoint.step)
     optimisation.load_state_tensors(trio, optimiser, checkpoint.parts["optimiser"])
     return checkpoint, passed_over

@@ -97,6 +97,7 @@ class Trainer:
                 self.occasions = Occasions(
                     self.run, self.config, self.sets, self.trio, self.average, self.optimiser, report, state
                 )
+                self.occasions.ensure_saved(done)  # so that a run killed at any moment can be resumed
             stack.enter_context(self._signals_noted())
             self._loop(done)
         return Outcome(self.run.path, self.config.run.steps, time.monotonic() - began)
@@ -125,11 +126,14 @@ class Trainer:
         self._build()
         done, state, notes = 0, {"attempt": 0, "best": None}, self._data_notes()
         if self.resume:
+            setup.check_same_data(self.run, self.sets.train)
             checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser)
             done, state = checkpoint.step, {name: checkpoint.state[name] for name in state}
             notes += [*passed_over, f"resuming {self.run.path} after step {done}"]
         elif self.main:
-            self.run.create(c, best=STATEMENT, heldout=self.sets.heldout.title)
+            self.run.create(
+                c, best=STATEMENT, heldout=self.sets.heldout.title, data_sha256=self.sets.train.fingerprint
+            )
         self.accelerator.wait_for_everyone()
         return done, state, notes
 
