@@ -15,11 +15,12 @@ from textbook import Draws, Textbook
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from dualmcmc import pretrained, spectral
+from dualmcmc import spectral
 from dualmcmc.networks.layers import PooledConv2d
 from dualmcmc.noise import Noise
 from dualmcmc.sampling import Explanation, Synthesis, explain, synthesise
 from dualmcmc.settings import Config
+from dualmcmc.storage import pretrained
 from dualmcmc.teaching import DualMCMCTeaching
 from dualmcmc.trio import Trio
 

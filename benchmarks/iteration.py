@@ -36,12 +36,14 @@ from rich.table import Table
 from textbook import Textbook
 from torch import Tensor
 
-from dualmcmc import InputError, optimisation, pretrained, spectral
+from dualmcmc import InputError, spectral
 from dualmcmc.cli.arguments import parse
 from dualmcmc.noise import BatchNoise
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config
+from dualmcmc.storage import pretrained
 from dualmcmc.teaching import DualMCMCTeaching
+from dualmcmc.training import optimisation
 
 OURS, BOOK, RELEASED = "ours", "textbook", "released order"
 TARGET_CASE, TARGET = "residual_32", 1.4

@@ -26,7 +26,7 @@ from dualmcmc.cli.arguments import parse
 from dualmcmc.data import ImageSet, to_uint8
 from dualmcmc.metrics import Reconstruction
 from dualmcmc.pictures import save_rows, save_side_by_side
-from dualmcmc.run_folder import RunFolder
+from dualmcmc.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

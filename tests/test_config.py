@@ -92,7 +92,7 @@ def test_released_chains_are_the_released_step_and_noise_sizes() -> None:
 
 
 def test_released_losses_are_ours_times_two_sigma_squared() -> None:
-    """SSE with weight 1 and decay 5e-4 there; SSE / (2 sigma^2) and 5e-4 / (2 sigma^2) here; sigma^2 = 0.3^2 / 2."""
+    """SSE and decay 5e-4 there; both over 2 sigma^2 here, with sigma^2 = 0.3^2 / 2."""
     c = presets.preset("cifar10")
     factor = 2 * c.method.sigma**2
     assert abs(factor - 0.3**2) < 1e-12

@@ -9,7 +9,7 @@ import torch
 from dualmcmc import cost
 from dualmcmc.noise import BatchNoise
 from dualmcmc.presets import preset
-from dualmcmc.pretrained import build_trio
+from dualmcmc.storage.pretrained import build_trio
 from dualmcmc.teaching import teaching
 
 

@@ -18,12 +18,14 @@ from tiny import checkpoint, listing, tiny
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from dualmcmc import InputError, Model, pretrained, setup, spectral
+from dualmcmc import InputError, Model, spectral
 from dualmcmc.data.rule import fit, to_float
 from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.sampling import explain, synthesise
 from dualmcmc.settings import Config
+from dualmcmc.storage import pretrained
 from dualmcmc.teaching import DualMCMCTeaching, energy_loss
+from dualmcmc.training import setup
 
 NETWORKS = {
     "simple": {},

@@ -12,8 +12,8 @@ from dualmcmc.langevin import langevin
 from dualmcmc.networks import build
 from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.presets import preset
-from dualmcmc.pretrained import build_trio
 from dualmcmc.settings import Chain, DualMCMC, Images, Networks
+from dualmcmc.storage.pretrained import build_trio
 from dualmcmc.teaching import teaching
 
 

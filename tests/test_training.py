@@ -36,23 +36,13 @@ from tiny import (
 )
 from torch import nn
 
-from dualmcmc import (
-    InputError,
-    Model,
-    Trainer,
-    TrainingError,
-    checkpoints,
-    evaluation,
-    occasions,
-    optimisation,
-    pretrained,
-    setup,
-    spectral,
-)
+from dualmcmc import InputError, Model, Trainer, TrainingError, spectral
 from dualmcmc.cli import main
 from dualmcmc.sampling import Synthesis
 from dualmcmc.settings import Adam, Optim
+from dualmcmc.storage import checkpoints, pretrained
 from dualmcmc.teaching import DualMCMCTeaching, Losses, dual_mcmc
+from dualmcmc.training import evaluation, occasions, optimisation, setup
 
 EPS = torch.finfo(torch.float32).eps
 

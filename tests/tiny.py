@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dualmcmc import checkpoints, config, presets
+from dualmcmc import config, presets
 from dualmcmc.settings import Config
+from dualmcmc.storage import checkpoints
 from dualmcmc.teaching import DualMCMCTeaching, Losses
-from dualmcmc.training import Trainer
+from dualmcmc.training.loop import Trainer
 
 TINY: dict[str, Any] = {
     "networks.latent_dim": 4,

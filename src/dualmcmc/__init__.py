@@ -15,7 +15,7 @@ __all__ = ["InputError", "Model", "Trainer", "TrainingError", "presets"]
 _HOMES = {
     "InputError": "dualmcmc.errors",
     "Model": "dualmcmc.model",
-    "Trainer": "dualmcmc.training",
+    "Trainer": "dualmcmc.training.loop",
     "TrainingError": "dualmcmc.errors",
 }
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dualmcmc import presets
     from dualmcmc.errors import InputError, TrainingError
     from dualmcmc.model import Model
-    from dualmcmc.training import Trainer
+    from dualmcmc.training.loop import Trainer
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from dualmcmc import pretrained
 from dualmcmc.settings import Config
+from dualmcmc.storage import pretrained
 from dualmcmc.trio import Trio
 
 FLOAT = 4

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from dualmcmc import pretrained
 from dualmcmc.errors import InputError
 from dualmcmc.inputs import to_images
 from dualmcmc.noise import Noise
 from dualmcmc.sampling import explain, generate, prior, revise
 from dualmcmc.settings import Chain, Config
+from dualmcmc.storage import pretrained
 from dualmcmc.trio import Trio
 
 if TYPE_CHECKING:

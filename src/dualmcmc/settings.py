@@ -73,7 +73,7 @@ class DualMCMC:
     data_chain: Chain = Chain(steps=30, step=0.5, temperature=4e-6)
     """Revises generated images along the energy network, Eq. 20. Its T makes pi = exp(h / T) a density."""
     latent_chain: Chain = Chain(steps=10, step=0.1)
-    """Revises inferred codes along log p(x, z), Eq. 21; always at temperature 1."""
+    """Revises inferred codes along log p(x, z), Eq. 21; at temperature 1 towards the posterior."""
     test_chain: Chain = Chain(steps=30, step=0.5, temperature=4e-6)
     """The data chain of a trained model (`sample`)."""
     start: Literal["mean", "draw"] = "mean"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dualmcmc.errors import InputError
-from dualmcmc.files import write_text
+from dualmcmc.storage.files import write_text
 
 
 def check_json(place: str | None) -> None:

@@ -62,7 +62,7 @@ def reconstruct(args: list[str]) -> None:
     if options.batch_size < 1 or (options.steps or 0) < 0 or (options.n is not None and options.n < 1):
         raise InputError("-n and --batch-size must be 1 or more, --steps 0 or more")
     from dualmcmc.model import Model
-    from dualmcmc.setup import check_device
+    from dualmcmc.training.setup import check_device
 
     check_device(options.device)
     model = Model.from_pretrained(options.run, weights=options.weights, device=options.device)
@@ -78,7 +78,7 @@ def reconstruct(args: list[str]) -> None:
 
 def _images(model: Model, options: Reconstruct) -> ImageSet:
     from dualmcmc import data
-    from dualmcmc.progress import decoding
+    from dualmcmc.training.progress import decoding
 
     rule = model.config.images
     # Data with no splits of their own give all their images; a held-out split is used where there is one.

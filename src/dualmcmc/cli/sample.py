@@ -54,7 +54,7 @@ def sample(args: list[str]) -> None:
     if options.n < 1 or options.batch_size < 1 or (options.steps or 0) < 0:
         raise InputError("-n and --batch-size must be 1 or more, --steps 0 or more")
     from dualmcmc.model import Model
-    from dualmcmc.setup import check_device
+    from dualmcmc.training.setup import check_device
 
     check_device(options.device)
     out = _free_folder(options)

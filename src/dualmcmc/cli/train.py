@@ -13,8 +13,8 @@ from dualmcmc import presets
 from dualmcmc.cli.arguments import Json, parse
 from dualmcmc.cli.output import check_json, show, write_json
 from dualmcmc.errors import InputError
-from dualmcmc.run_folder import RunFolder
 from dualmcmc.settings import Config
+from dualmcmc.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def train(args: list[str]) -> None:
     if options.dry_run:
         _dry_run(settings, options.json)
         return
-    from dualmcmc.training import Trainer
+    from dualmcmc.training.loop import Trainer
 
     trainer = Trainer(
         settings,

@@ -34,7 +34,7 @@ class Inference(nn.Module):
         for i, stride in enumerate(strides):
             c_out = min(width * 2**i, 8 * width)
             layers += [nn.Conv2d(c_in, c_out, 2 + stride, stride=stride, padding=1, bias=False)]
-            layers += [nn.LeakyReLU(0.2)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
             c_in = c_out
         self.trunk = nn.Sequential(*layers)
         start = halvings(size)[0]

@@ -10,7 +10,8 @@ Source: released code of Cui & Han (2023), nets.py; Miyato et al. (2018) for the
 start from Xavier normal weights, as there; BatchNorm scales start around 1, not around 0 as there (half
 the channels would start with a negative gain). Two rewritings keep every function and parameter: a 1x1
 convolution commutes with pooling and with bilinear interpolation (whose weights sum to 1), so it runs at
-the smaller size; and a pooled 3x3 convolution is one 4x4 convolution of stride 2 (`PooledConv2d`).
+the smaller size; and a pooled 3x3 convolution is one 4x4 convolution of stride 2 (`PooledConv2d`). What works in place
+(`relu_`, `add_`) overwrites outputs of convolutions and norms, which no backward pass reads.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class EnergyBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) to (B, C', S/2, S/2) with `down`, else (B, C', S, S)."""
         main = x if self.stem else functional.relu(x)
-        main = self.second(functional.relu(self.first(main)))
-        return main + self.skip(functional.avg_pool2d(x, 2) if self.down else x)
+        main = self.second(functional.relu_(self.first(main)))
+        return main.add_(self.skip(functional.avg_pool2d(x, 2) if self.down else x))
 
 
 class ResidualEnergy(nn.Module):
@@ -93,7 +94,7 @@ class ResidualEnergy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """h of each image: x (B, C, S, S); returns (B,) float32."""
-        features = functional.relu(self.blocks(x.contiguous(memory_format=torch.channels_last)))
+        features = functional.relu_(self.blocks(x.contiguous(memory_format=torch.channels_last)))
         with in_float32(x):
             return self.head(features.float().mean((2, 3))).squeeze(1)
 
@@ -115,9 +116,9 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) to (B, C', 2S, 2S)."""
-        main = self.first(_double(functional.relu(self.norm_first(x))))
-        main = self.second(functional.relu(self.norm_second(main)))
-        return main + _double(self.skip(x))
+        main = self.first(_double(functional.relu_(self.norm_first(x))))
+        main = self.second(functional.relu_(self.norm_second(main)))
+        return main.add_(_double(self.skip(x)))
 
 
 class ResidualGenerator(nn.Module):
@@ -138,4 +139,4 @@ class ResidualGenerator(nn.Module):
         """Images of codes z (B, d); returns (B, C, S, S) in [-1, 1]."""
         x = self.project(z).view(len(z), -1, self.start, self.start)
         x = self.blocks(x.contiguous(memory_format=torch.channels_last))
-        return torch.tanh(self.to_image(functional.relu(self.norm(x))))
+        return torch.tanh(self.to_image(functional.relu_(self.norm(x))))

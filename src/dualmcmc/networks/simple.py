@@ -41,9 +41,12 @@ class SimpleEnergy(nn.Module):
         super().__init__()
         start, count = halvings(size)
         widths = [min(width * 2**i, 4 * width) for i in range(count + 1)]
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for c_in, c_out in pairwise(widths):
-            layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
         self.trunk = nn.Sequential(*layers)
         self.head = FullConv2d(widths[-1], 1, start)
         _small_normal(self)
@@ -64,10 +67,10 @@ class SimpleGenerator(nn.Module):
         start, count = halvings(size)
         widths = [8 * width, *(min(8 * width, 2 * width * 2 ** (count - i)) for i in range(1, count + 1))]
         layers: list[nn.Module] = [FullConvTranspose2d(latent_dim, widths[0], start, bias=False)]
-        layers += [normalisation(norm, widths[0]), nn.ReLU()]
+        layers += [normalisation(norm, widths[0]), nn.ReLU(inplace=True)]
         for c_in, c_out in pairwise(widths):
             layers += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=False)]
-            layers += [normalisation(norm, c_out), nn.ReLU()]
+            layers += [normalisation(norm, c_out), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(widths[-1], channels, 3, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         _small_normal(self)

@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from dualmcmc import checkpoints, optimisation, pretrained
 from dualmcmc.errors import TrainingError
-from dualmcmc.evaluation import small_evaluation
 from dualmcmc.model import Model
 from dualmcmc.pictures import save_rows, save_side_by_side
-from dualmcmc.progress import Reporter
-from dualmcmc.run_folder import RunFolder
 from dualmcmc.settings import Config
-from dualmcmc.setup import Sets
+from dualmcmc.storage import checkpoints, pretrained
+from dualmcmc.storage.run_folder import RunFolder
+from dualmcmc.training import optimisation
+from dualmcmc.training.evaluation import small_evaluation
+from dualmcmc.training.progress import Reporter
+from dualmcmc.training.setup import Sets
 from dualmcmc.trio import Trio
 
 SAMPLES, RECONSTRUCTIONS = 64, 12

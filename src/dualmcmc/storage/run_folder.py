@@ -18,8 +18,8 @@ from typing import Any
 
 from dualmcmc import __version__, config
 from dualmcmc.errors import InputError
-from dualmcmc.files import write_json, write_text
 from dualmcmc.settings import Config
+from dualmcmc.storage.files import write_json, write_text
 
 
 @dataclass(frozen=True)

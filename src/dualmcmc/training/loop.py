@@ -21,16 +21,17 @@ import torch
 from torch import Tensor
 
 from dualmcmc import config as configs
-from dualmcmc import data, metrics, optimisation, setup
+from dualmcmc import data, metrics
 from dualmcmc.errors import InputError, TrainingError
-from dualmcmc.evaluation import STATEMENT
 from dualmcmc.noise import BatchNoise
-from dualmcmc.occasions import Occasions
-from dualmcmc.progress import Reporter, decoding
-from dualmcmc.run_folder import RunFolder
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
+from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import Losses, teaching
+from dualmcmc.training import optimisation, setup
+from dualmcmc.training.evaluation import STATEMENT
+from dualmcmc.training.occasions import Occasions
+from dualmcmc.training.progress import Reporter, decoding
 
 
 @dataclass(frozen=True)

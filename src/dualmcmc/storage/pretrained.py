@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dualmcmc import __version__, checkpoints, config, networks, spectral, tensors
+from dualmcmc import __version__, config, networks, spectral
 from dualmcmc.errors import InputError
-from dualmcmc.files import new_folder, write_json, write_text
-from dualmcmc.run_folder import RunFolder
 from dualmcmc.settings import Config
+from dualmcmc.storage import checkpoints, tensors
+from dualmcmc.storage.files import new_folder, write_json, write_text
+from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.trio import Trio
 
 WEIGHTS = "model.safetensors"

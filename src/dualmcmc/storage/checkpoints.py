@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from dualmcmc import tensors
 from dualmcmc.errors import InputError, TrainingError
-from dualmcmc.files import new_folder, write_json
+from dualmcmc.storage import tensors
+from dualmcmc.storage.files import new_folder, write_json
 
 PARTS = ("weights", "average", "optimiser")
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dualmcmc.run_folder import RunFolder
+from dualmcmc.storage.run_folder import RunFolder
 
 
 class Reporter:

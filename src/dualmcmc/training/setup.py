@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from dualmcmc import checkpoints, config, data, optimisation, pretrained, spectral
+from dualmcmc import config, data, spectral
 from dualmcmc.errors import InputError
-from dualmcmc.run_folder import RunFolder
 from dualmcmc.settings import Config
+from dualmcmc.storage import checkpoints, pretrained
+from dualmcmc.storage.run_folder import RunFolder
+from dualmcmc.training import optimisation
 from dualmcmc.trio import Trio
 
 if TYPE_CHECKING:
@@ -133,8 +135,8 @@ def check_same_data(run: RunFolder, train: data.ImageSet) -> None:
     """
     if run.read_about().get("data_sha256") != train.fingerprint:
         raise InputError(
-            f"--resume: the images of {train.reference}:{train.split} are not those that {run.path} was started on; "
-            "restore them, or fine-tune on the new ones with --init in a new folder"
+            f"--resume: the images of {train.title} are not those that {run.path} was started on; restore them, "
+            "or fine-tune on the new ones with --init in a new folder"
         )
 
 

@@ -1,0 +1,9 @@
+"""Training: the loop around a method, and all that it needs but the mathematics.
+
+loop.py          Trainer: batch, losses, one backward, one update
+setup.py         devices and processes, data that fits, networks from a seed, a model or a checkpoint
+optimisation.py  Adam with a group per network, schedules, clipping, the average of the weights
+occasions.py     what is due once in a while: pictures, evaluations, checkpoints, the model folder
+evaluation.py    the small evaluation that decides which checkpoint is best
+progress.py      bar or plain lines, log.jsonl, TensorBoard
+"""
