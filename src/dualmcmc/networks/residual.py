@@ -10,8 +10,8 @@ Source: released code of Cui & Han (2023), nets.py; Miyato et al. (2018) for the
 start from Xavier normal weights, as there; BatchNorm scales start around 1, not around 0 as there (half
 the channels would start with a negative gain). Two rewritings keep every function and parameter: a 1x1
 convolution commutes with pooling and with bilinear interpolation (whose weights sum to 1), so it runs at
-the smaller size; and a pooled 3x3 convolution is one 4x4 convolution of stride 2 (`PooledConv2d`). What works in place
-(`relu_`, `add_`) overwrites outputs of convolutions and norms, which no backward pass reads.
+the smaller size; and a pooled 3x3 convolution is one 4x4 convolution of stride 2 (`PooledConv2d`). What
+works in place (`relu_`, `add_`) overwrites outputs of convolutions and norms, which no backward pass reads.
 """
 
 from __future__ import annotations
