@@ -78,22 +78,18 @@ def load_state_tensors(trio: Trio, optimiser: torch.optim.Adam, saved: Mapping[s
     Raises:
         InputError: the moments are of other networks.
     """
-    unused = set(saved)
-    for name, parameter in trio.named_parameters():
-        own = {key.partition(":")[2]: value for key, value in saved.items() if key.partition(":")[0] == name}
-        unused -= {f"{name}:{moment}" for moment in own}
-        for moment, value in own.items():
-            if moment != "step" and value.shape != parameter.shape:
-                raise InputError(f"optimiser state of {name} has shape {tuple(value.shape)}: not this run's")
-            like = torch.empty_like(parameter, requires_grad=False)
-            on_host = moment == "step" and parameter.device.type == "cpu"
-            optimiser.state[parameter][moment] = (
-                (value.clone() if on_host else value.to(parameter.device))
-                if moment == "step"
-                else like.copy_(value)
-            )
-    if unused:
-        raise InputError(f"optimiser state of {sorted(unused)[0]} belongs to other networks")
+    names = dict(trio.named_parameters())
+    for key, value in saved.items():
+        name, _, moment = key.partition(":")
+        if name not in names:
+            raise InputError(f"optimiser state of {name} belongs to other networks")
+        parameter = names[name]
+        if moment == "step":  # a count, kept on the parameter's device as fused Adam wants it
+            optimiser.state[parameter][moment] = value.clone().to(parameter.device)
+            continue
+        if value.shape != parameter.shape:
+            raise InputError(f"optimiser state of {name} has shape {tuple(value.shape)}: not this run's")
+        optimiser.state[parameter][moment] = torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def average_decay(step: int, settings: Optim) -> float:
