@@ -1,11 +1,12 @@
-# Every target sets itself up: an interpreter that has this checkout installed is used as it is (PYTHON=...
-# or an active environment); otherwise .venv is made with PYTHON and reused while it is current.
+# Every target sets itself up. An interpreter that has this checkout installed is used as it is (PYTHON=... or an
+# active environment); otherwise .venv is made with PYTHON, and reused while it is current and of that PYTHON.
 
 PYTHON ?= python3
 HERE := $(CURDIR)
-INSTALLED := import os, sys; import dualmcmc, pytest, ruff, mypy; sys.exit(not os.path.samefile(os.path.dirname(dualmcmc.__file__), "src/dualmcmc"))
+INSTALLED := import os, sys; import dualmcmc; sys.exit(not os.path.samefile(os.path.dirname(dualmcmc.__file__), "src/dualmcmc"))
 OWN := $(shell cd "$(HERE)" && $(PYTHON) -c '$(INSTALLED)' 2>/dev/null && echo yes)
-STAMP := .venv/ready-$(shell echo "$(HERE)" | cksum | cut -d' ' -f1)
+WHICH := $(shell (echo "$(HERE)"; $(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null) | cksum | cut -d' ' -f1)
+STAMP := .venv/ready-$(WHICH)
 
 ifeq ($(OWN),yes)
 RUN := $(PYTHON)
@@ -45,7 +46,6 @@ clean:  ## remove the environment and caches, not runs
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $(PYTHON) is older than Python 3.10; give another: make PYTHON=python3.11 ..."; exit 2; }
-	rm -f .venv/ready-*
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

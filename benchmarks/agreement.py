@@ -28,8 +28,8 @@ TOLERANCE = 1e-3
 """Of values and chains: float32 rounds to 6e-8, forty evaluations of a network enlarge that."""
 GRADIENT_TOLERANCE = 2e-2
 """Of gradients: where rounding carries a ReLU over its kink, a whole term comes or goes."""
-LATENT_STEP = 0.002
-"""Of the latent chains that `check` compares, at most."""
+LATENT_STEP = 0.128
+"""Of the latent chains that `check` compares, at most, over the image's side: 0.002 for 64 pixels."""
 
 
 class GlobalNoise(Noise):
@@ -99,12 +99,14 @@ def check(config: Config, seed: int = 0) -> dict[str, float]:
 
     Chain ends are compared by their displacements, which are far smaller than the states; the gap of
     energies as a share of the energies; losses without the Gaussian's constants, which textbooks drop.
-    The latent chain's step is at most `LATENT_STEP`: with an untrained generator of 64 pixels the presets'
-    step makes a chain that moves codes by ten prior deviations and enlarges any rounding a thousandfold.
+    The latent chain's step is at most `LATENT_STEP` over the side: with an untrained generator of 64 pixels
+    the presets' step moves codes by ten prior deviations and enlarges any rounding a thousandfold.
     The textbook's losses get our draws, so that they are compared on equal images and codes.
     """
     torch.manual_seed(seed)
-    gentle = replace(config.method.latent_chain, step=min(config.method.latent_chain.step, LATENT_STEP))
+    gentle = replace(
+        config.method.latent_chain, step=min(config.method.latent_chain.step, LATENT_STEP / config.images.size)
+    )
     config = replace(config, method=replace(config.method, latent_chain=gentle))
     method, x = config.method, images(config)
     trio, book = pretrained.build_trio(config), Textbook(config)

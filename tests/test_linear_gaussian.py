@@ -148,4 +148,5 @@ def test_where_the_chain_does_not_relax_the_energy_is_ill_conditioned(trained: T
     truth = 1 / values[-LATENT:]
     relaxed = 1 - (1 - trained.chain.step**2 * truth / 2) ** (2 * trained.chain.steps)
     assert (relaxed < 0.3).all()
-    assert (learned < 0.6 * truth).all()
+    assert (learned < 0.06).all()
+    assert learned.min() < 0.02  # next to nothing, and in some settings below 0: not even normalisable

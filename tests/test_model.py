@@ -99,6 +99,10 @@ def verb(request: pytest.FixtureRequest) -> Verb:
     return VERBS[request.param]
 
 
+KINK = 0.05
+"""How far, relative to the largest result, a row that rounding carried across a kink may end."""
+
+
 def rows_off(ours: Tensor, theirs: Tensor) -> int:
     """How many results differ by more than rounding."""
     assert ours.shape == theirs.shape
@@ -111,9 +115,11 @@ def same(ours: Tensor, theirs: Tensor, model: Model | None = None) -> bool:
     """Equal up to rounding in every row; in a `model` with ReLUs, in all but one of 10 or so.
 
     The score of a piecewise linear network jumps where a unit's sign changes. A row that rounding carries
-    across such a kink, fewer than 1 in 300 here, goes on along another score.
+    across such a kink, fewer than 1 in 300 here, goes on along another score, but not far: 8e-3 was seen.
     """
-    return rows_off(ours, theirs) <= (0 if model is None or is_smooth(model) else 1)
+    if model is None or is_smooth(model):
+        return rows_off(ours, theirs) == 0
+    return rows_off(ours, theirs) <= 1 and float((ours - theirs).abs().max()) < KINK * float(ours.abs().max())
 
 
 # -- fact 9 ----------------------------------------------------------------------------------------

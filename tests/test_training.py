@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -40,7 +41,7 @@ from dualmcmc import InputError, Model, Trainer, TrainingError, spectral
 from dualmcmc.cli import main
 from dualmcmc.sampling import Synthesis
 from dualmcmc.settings import Adam, Optim
-from dualmcmc.storage import checkpoints, pretrained
+from dualmcmc.storage import checkpoints, files, pretrained
 from dualmcmc.teaching import DualMCMCTeaching, Losses, dual_mcmc
 from dualmcmc.training import evaluation, occasions, optimisation, setup
 
@@ -165,6 +166,61 @@ def test_a_run_killed_before_its_first_update_can_be_resumed(base: Path, run_pat
     assert_same(checkpoint(run_path, 6), checkpoint(base, 6))
 
 
+def test_checkpoints_saved_after_a_fallback_outlive_the_damaged_ones_that_were_passed_over(run_path: Path) -> None:
+    """Of 2, 4, 6 (keep 2: 4 and 6) the last is damaged; resuming from 4 leaves good ones only."""
+    train(run_path, {"run.keep": 2})
+    with (run_path / "checkpoints" / "step-6" / "weights.safetensors").open("r+b") as file:
+        file.truncate(100)
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 1, lambda _, losses: (signal.raise_signal(signal.SIGINT), losses)[1])
+        assert main(["train", *flags({"run.keep": 2}), "--out", str(run_path), "--resume"]) == 130
+    there = checkpoints.steps(run_path / "checkpoints")
+    assert there == [4, 5]
+    assert [checkpoints.fault(run_path / "checkpoints" / f"step-{step}") for step in there] == [None, None]
+
+
+def test_a_resumed_run_goes_on_to_the_length_last_asked_for(run_path: Path) -> None:
+    """--steps 8 on a run of 6, stopped at 7: a plain --resume goes on to 8; fewer than were made are refused."""
+    train(run_path)
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 1, lambda _, losses: (signal.raise_signal(signal.SIGINT), losses)[1])
+        assert main(["train", *flags(), "--steps", "8", "--out", str(run_path), "--resume"]) == 130
+    assert main(["train", "digits", "--device", "cpu", "--out", str(run_path), "--resume"]) == 0
+    assert checkpoints.steps(run_path / "checkpoints")[-1] == 8
+    with pytest.raises(InputError, match="has made 8 updates, more than 6"):
+        train(run_path, resume=True)
+
+
+def test_a_model_replaced_halfway_is_put_back(tmp_path: Path) -> None:
+    """A process killed between the two renames leaves the old folder beside; the next write restores it first."""
+    (tmp_path / ".model.4711.old").mkdir()
+    (tmp_path / ".model.4711.old" / "kept").touch()
+    (tmp_path / ".model.4711.tmp").mkdir()
+    with pytest.raises(ZeroDivisionError), files.new_folder(tmp_path / "model"):
+        raise ZeroDivisionError
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "kept").exists()
+
+
+def test_a_full_disk_says_which_checkpoint_is_intact(run_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dualmcmc.training.occasions.save_rows", full)
+        with pytest.raises(TrainingError, match=r"No space left.*checkpoint of step 2 is intact"):
+            train(run_path, {"run.sample_every": 2})
+
+
+def test_a_second_run_gets_the_device_it_asks_for() -> None:
+    """accelerate keeps one state per Python process; the first run's device must not be the second's."""
+    from accelerate.state import PartialState
+
+    setup.accelerator("cpu", "fp32")
+    PartialState._shared_state["device"] = torch.device("meta")
+    assert setup.accelerator("cpu", "bf16").device == torch.device("cpu")
+
+
 def test_a_run_is_not_resumed_on_other_images(run_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = run_path.parent / "images.npy"
     np.save(images, np.zeros((40, 8, 8), np.uint8))
@@ -199,7 +255,8 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     whose gradient is itself rounding: weights are compared in norm, relative to how far they moved.
     (torchrun, since `accelerate launch --cpu` starts one process whatever it is told.)
     """
-    changes = {"run.steps": 3, "run.checkpoint_every": 1}
+    occasions = {"run.evaluate_every": 2, "run.sample_every": 3}  # on one process, while the other waits
+    changes = {"run.steps": 3, "run.checkpoint_every": 1, **occasions}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -249,13 +306,23 @@ def _exploded(_: DualMCMCTeaching, losses: Losses) -> Losses:
     return losses._replace(seen={**losses.seen, "energy_gap_h": torch.tensor(-2e4)})
 
 
+def _burst_reconstruction(_: DualMCMCTeaching, losses: Losses) -> Losses:
+    return losses._replace(generator=losses.generator * 0 + 1e9)
+
+
+def _burst_codes(_: DualMCMCTeaching, losses: Losses) -> Losses:
+    return losses._replace(inference=losses.inference * 0 - 1e9)
+
+
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
         (_not_a_number, "loss_generator is nan"),
         (_infinite_energy, "loss_energy is inf"),
         (_gradient_not_a_number, "gradient_inference is nan"),
-        (_exploded, "energy gap of h is -2e+04"),
+        (_exploded, "energy_gap_size is 2e+04"),
+        (_burst_reconstruction, "loss_generator is 1e+09"),
+        (_burst_codes, "loss_inference is -1e+09"),
     ],
 )
 def test_divergence_stops_before_the_bad_step_changes_or_saves_anything(
@@ -282,7 +349,7 @@ def test_the_command_says_that_training_diverged_and_exits_1(
     command = ["train", *flags({"optim.max_energy_gap": 1e-12}), "--out", str(run_path)]
     assert main(command) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("dualmcmc: training diverged at step 1: the energy gap of h is")
+    assert last.startswith("dualmcmc: training diverged at step 1: energy_gap_size is")
     assert checkpoints.steps(run_path / "checkpoints") == [0]  # the networks as they began
 
 
@@ -656,7 +723,7 @@ def test_how_far_chains_move_is_noise_and_drift_of_their_settings(base: Path) ->
 
 def test_a_run_folder_holds_what_the_contract_names(trained: Path) -> None:
     assert {entry.name for entry in trained.iterdir()} == {
-        "config.json", "log.jsonl", "samples", "checkpoints", "model", "tensorboard"
+        "config.json", "log.jsonl", "metrics.json", "samples", "checkpoints", "model", "tensorboard"
     }  # fmt: skip
     about = json.loads((trained / "config.json").read_text())
     assert about["config"]["networks"]["latent_dim"] == 4
@@ -667,6 +734,9 @@ def test_a_run_folder_holds_what_the_contract_names(trained: Path) -> None:
     assert [line["step"] for line in figures] == [2, 4, 6]
     for line in figures:
         assert {"mse_inference", "mse_chain", "feature_distance", "value", "best_step"} < line.keys()
+    entries = json.loads((trained / "metrics.json").read_text())["training"]
+    assert [entry["value"] for entry in entries] == [line["value"] for line in figures]
+    assert all(entry["protocol"]["latent_chain"]["steps"] == 2 for entry in entries)
     assert [line["best_step"] for line in figures][-1] == min(figures, key=lambda line: line["value"])["step"]
 
 

@@ -97,8 +97,8 @@ def read(path: Path) -> Config:
         raise InputError(f"{path}: {error}") from None
 
 
-def differences(ours: Config, theirs: Config) -> list[str]:
-    """One line per field that differs, "field: ours, not theirs"."""
+def differences(ours: Any, theirs: Any) -> list[str]:
+    """One line per field in which two settings differ, "field is ours, not theirs"."""
     return list(_differ("", ours, theirs))
 
 

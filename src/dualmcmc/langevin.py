@@ -13,7 +13,7 @@ s^2 T / 2. No accept/reject follows, so a finite s biases the law: for f = -lamb
 and diverges where s^2 lambda >= 4. At T = 0 a step is plain gradient ascent on f.
 
 Chains know no network and no data: they take any f. Who starts them, and where, is `sampling.py`;
-which f there are is `models.py`. Source: Roberts & Tweedie (1996), Bernoulli 2(4). Labels are those
+which f there are is `trio.py`. Source: Roberts & Tweedie (1996), Bernoulli 2(4). Labels are those
 of docs/maths.md.
 """
 

@@ -38,9 +38,10 @@ class Reconstruction:
         sigma = 1.5 * self.window / 11
         ssim = similarity(reconstruction, x, sigma=sigma, data_range=2.0, reduction="none")
         assert isinstance(ssim, Tensor)
-        self.mse.append(mse.double().cpu())
-        self.psnr.append((10 * (4 / mse.double()).log10()).cpu())
-        self.ssim.append(ssim.reshape(-1).double().cpu())
+        mse = mse.cpu().double()  # on the CPU first: not every device has float64
+        self.mse.append(mse)
+        self.psnr.append(10 * (4 / mse).log10())
+        self.ssim.append(ssim.reshape(-1).cpu().double())
 
     def compute(self) -> dict[str, float]:
         """mse, mse01, psnr and ssim, averaged over images, and the side of SSIM's window."""
@@ -69,8 +70,9 @@ def import_torchmetrics() -> Any:
 
 
 def frechet(features: nn.Module) -> Metric:
-    """A Fréchet distance in the features of a module (B, C, S, S) to (B, `num_features`)."""
+    """A Fréchet distance in the features of a module to (B, `num_features`), of this process alone."""
     import_torchmetrics()
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    return FrechetInceptionDistance(feature=features, normalize=True)
+    # One process computes it while the others wait: a collective here would wait for ever.
+    return FrechetInceptionDistance(feature=features, normalize=True, sync_on_compute=False)

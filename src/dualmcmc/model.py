@@ -32,11 +32,17 @@ R = TypeVar("R")
 
 
 def _plain_mode(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
-    """Chains need gradients and ordinary tensors, whatever mode the caller is in."""
+    """Chains need gradients and ordinary tensors in float32, whatever mode the caller is in."""
 
     @wraps(method)
     def wrapped(self: Model, *args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.inference_mode(False), torch.no_grad():
+        device = self.device.type
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.autocast(device, enabled=False),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        ):
             return method(self, *args, **kwargs)
 
     return wrapped
@@ -118,8 +124,8 @@ class Model:
         chain = _of_length(method.test_chain, steps)
         shape = (0, self.config.images.channels, self.config.images.size, self.config.images.size)
         rows = [torch.empty(shape, device=self.device)]
-        for _, noise in _batches(n, seed, keys, batch_size):
-            z = prior(self.trio, len(noise.keys or ()), noise=noise)
+        for part, noise in _batches(n, seed, keys, batch_size):
+            z = prior(self.trio, part.stop - part.start, noise=noise)
             x = generate(self.trio, z, method.start, noise=noise)
             rows.append(revise(self.trio, x, chain, noise=noise).clamp_(-1, 1))
         return torch.cat(rows)
@@ -151,6 +157,8 @@ class Model:
         Raises:
             InputError: images of another size, range or type.
         """
+        if start not in ("mean", "draw", "prior"):
+            raise InputError(f"start {start!r}: expected mean, draw or prior")
         x = self._images(images)
         chain = _of_length(self.config.method.latent_chain, steps)
         rows = [torch.empty((0, self.trio.latent_dim), device=self.device)]
@@ -178,13 +186,19 @@ class Model:
         """g(z), the mean image of each code: z (N, d); returns (N, C, S, S) in [-1, 1].
 
         Raises:
-            InputError: z is not (N, d).
+            InputError: z is not (N, d), or not finite floats.
         """
+        z = torch.as_tensor(z)
         if z.ndim != 2 or z.shape[1] != self.trio.latent_dim:
             raise InputError(f"codes of shape {tuple(z.shape)}: expected (N, {self.trio.latent_dim})")
+        if not z.is_floating_point() or not z.isfinite().all():
+            raise InputError(
+                f"codes of type {z.dtype} that are not all finite floats: expected what `infer` gives"
+            )
         size, channels = self.config.images.size, self.config.images.channels
         rows = [torch.empty((0, channels, size, size), device=self.device)]
-        rows += [self.trio.g(part.to(self.device).float()) for part in _fresh(z).split(_positive(batch_size))]
+        parts = _fresh(z).to(self.device).float().split(_positive(batch_size))
+        rows += [self.trio.g(part) for part in parts]
         return torch.cat(rows).clamp_(-1, 1)
 
     @_plain_mode

@@ -72,7 +72,9 @@ class BatchNoise(Noise):
     """
 
     def _fill(self, eps: Tensor, keys: Sequence[int]) -> None:
-        first, last = keys[0], keys[-1] + 1
+        if not isinstance(keys, range) or keys.step != 1:
+            raise TypeError(f"positions of a batch are a range, not {keys!r}")
+        first, last = keys.start, keys.stop
         generator = torch.Generator(eps.device)
         for start in range(first - first % BLOCK, last, BLOCK):
             generator.manual_seed(_seed_of(self.seed, *self.path, self.draws, "block", start // BLOCK))

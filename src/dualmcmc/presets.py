@@ -89,7 +89,7 @@ def _celeba_like(name: str, size: int, *, crop: str = "square", batch_size: int 
         networks=networks,
         method=_released(CELEBA_CHAIN, 70),
         optim=Optim(**{**vars(RELEASED_OPTIM), "batch_size": batch_size}),
-        run=Run(steps=490_000),
+        run=Run(steps=489_727),
     )
 
 

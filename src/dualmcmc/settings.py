@@ -128,6 +128,8 @@ class Optim:
     """Decay of the weights' running average (EMA); after t steps at most (1 + t) / (10 + t). 0: no average."""
     max_energy_gap: Annotated[float, Gt(0)] = 1e4
     """Training stops when the mean energies h of data and samples are further apart (released: 1e4)."""
+    max_loss: Annotated[float, Gt(0)] = 1e6
+    """It stops, too, beyond so many nats per pixel (generator's loss) or latent dimension (inference's)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,8 +63,10 @@ class Trio(nn.Module):
     def q(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z given x), each (B, d), the latter within `LOG_VARIANCE_RANGE`."""
         mean, log_variance = self.inference(x)
-        log_variance = densities.at_least_float32(log_variance).clamp(*densities.LOG_VARIANCE_RANGE)
-        return densities.at_least_float32(mean), log_variance
+        log_variance = densities.at_least_float32(log_variance)
+        held = log_variance.clamp(*densities.LOG_VARIANCE_RANGE)
+        # The bound's value with the gradient at the bound, so that what has left the range can come back.
+        return densities.at_least_float32(mean), log_variance + (held - log_variance).detach()
 
     def log_q(self, x: Tensor, z: Tensor) -> Tensor:
         """log q(z given x): x (B, *), z (B, d); returns (B,)."""

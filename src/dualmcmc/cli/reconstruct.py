@@ -43,8 +43,8 @@ class Reconstruct:
     """Of all randomness."""
     weights: Weights = "ema"
     """ema: the average over training; live: the newest checkpoint's weights."""
-    device: str = "cpu"
-    """cpu, cuda, cuda:N or mps."""
+    device: str | None = None
+    """cpu, cuda, cuda:N or mps; default: the best there is."""
     batch_size: Annotated[int, Ge(1)] = 64
     """Images at once; changes speed and memory, never a result."""
     skip_bad: bool = False
@@ -61,11 +61,11 @@ def reconstruct(args: list[str]) -> None:
     check_json(options.json)
     if options.batch_size < 1 or (options.steps or 0) < 0 or (options.n is not None and options.n < 1):
         raise InputError("-n and --batch-size must be 1 or more, --steps 0 or more")
+    from dualmcmc.devices import best_device, check_device
     from dualmcmc.model import Model
-    from dualmcmc.training.setup import check_device
 
     check_device(options.device)
-    model = Model.from_pretrained(options.run, weights=options.weights, device=options.device)
+    model = Model.from_pretrained(options.run, weights=options.weights, device=options.device or best_device())
     images = _images(model, options)
     n = len(images) if options.n is None else options.n
     figures = _measure(model, images, n, options)

@@ -39,8 +39,8 @@ class Sample:
     """Of all randomness; image i depends on the seed and i only."""
     weights: Weights = "ema"
     """ema: the average over training; live: the newest checkpoint's weights."""
-    device: str = "cpu"
-    """cpu, cuda, cuda:N or mps."""
+    device: str | None = None
+    """cpu, cuda, cuda:N or mps; default: the best there is."""
     batch_size: Annotated[int, Ge(1)] = 64
     """Images at once; changes speed and memory, never a result."""
     json: Json = None
@@ -53,12 +53,12 @@ def sample(args: list[str]) -> None:
     check_json(options.json)
     if options.n < 1 or options.batch_size < 1 or (options.steps or 0) < 0:
         raise InputError("-n and --batch-size must be 1 or more, --steps 0 or more")
+    from dualmcmc.devices import best_device, check_device
     from dualmcmc.model import Model
-    from dualmcmc.training.setup import check_device
 
     check_device(options.device)
     out = _free_folder(options)
-    model = Model.from_pretrained(options.run, weights=options.weights, device=options.device)
+    model = Model.from_pretrained(options.run, weights=options.weights, device=options.device or best_device())
     means = _draw(model, options, out)
     steps = model.config.method.test_chain.steps if options.steps is None else options.steps
     figures = {"out": str(out), "n": options.n, "steps": steps, "seed": options.seed, **means}

@@ -63,13 +63,18 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def prune(folder: Path, keep: int, best: int | None) -> None:
-    """Removes all but the newest `keep` checkpoints and that of step `best`, and what killed saves left."""
+def prune(folder: Path, keep: int, best: int | None, done: int) -> None:
+    """Keeps the newest `keep` checkpoints up to step `done` and that of step `best`; removes all others.
+
+    Later ones are damaged: a run that is at step `done` has passed them over. What killed saves left goes too.
+    """
     for leftover in [*folder.glob(".step-*.tmp"), *folder.glob(".step-*.old")]:
         shutil.rmtree(leftover)
-    for step in steps(folder)[:-keep]:
-        if step != best:
-            shutil.rmtree(folder / f"step-{step}")
+    there = steps(folder)
+    kept = {step for step in there if step <= done}
+    kept = set(sorted(kept)[-keep:]) | (kept & {best})
+    for step in set(there) - kept:
+        shutil.rmtree(folder / f"step-{step}")
 
 
 def fault(place: Path) -> str | None:

@@ -33,12 +33,13 @@ def write_json(path: Path, value: Any) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder to fill, which becomes `path` on leaving; on an exception nothing is left.
 
-    A folder already at `path` is replaced, and lost only when the new one stands complete beside it.
+    A folder already at `path` is replaced. A process killed between the two renames leaves it beside as
+    `.NAME.PID.old`; the next call puts it back first. One process at a time may write a path.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(temporary, ignore_errors=True)
+    _tidy(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -52,6 +53,17 @@ def new_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _tidy(path: Path) -> None:
+    """Puts back or removes what killed processes left beside `path`."""
+    for leftover in path.parent.glob(f".{path.name}.*.old"):
+        if path.exists():
+            shutil.rmtree(leftover)
+        else:
+            leftover.rename(path)
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -89,6 +89,18 @@ class RunFolder:
         about: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
         return about
 
+    def continue_with(self, settings: Config) -> None:
+        """Keeps the settings that a resumed run goes on with; lengths and intervals may have changed."""
+        write_json(self.path / "config.json", {**self.read_about(), "config": config.to_dict(settings)})
+
+    def cut_metrics(self, step: int) -> None:
+        """Drops the training's evaluations after `step`, which a resumed run makes anew."""
+        path = self.path / "metrics.json"
+        if path.exists():
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            kept = [entry for entry in entries.get("training", []) if entry["step"] <= step]
+            write_json(path, {**entries, "training": kept})
+
     def cut_log(self, step: int) -> None:
         """Drops log lines after `step`, which a resumed run writes anew."""
         if not self.log.exists():

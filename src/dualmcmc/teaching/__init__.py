@@ -1,7 +1,7 @@
 """How networks are taught: one page per method, in one table.
 
 A method is a module whose forward runs one iteration's chains and returns its `Losses`; the loop around
-it (`training.py`) holds no mathematics.
+it (`training/loop.py`) holds no mathematics.
 """
 
 from __future__ import annotations

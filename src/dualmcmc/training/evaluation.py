@@ -11,13 +11,17 @@ It is no FID, and nothing to compare runs by.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from dualmcmc.data import ImageSet
-from dualmcmc.metrics import Reconstruction, frechet
+from dualmcmc.metrics import frechet
 from dualmcmc.model import Model
 from dualmcmc.networks import Inference
+from dualmcmc.settings import Config
 
 STATEMENT = (
     "lowest value of the small evaluation: reconstruction MSE / pixel variance on held-out images + "
@@ -34,8 +38,14 @@ class TrunkFeatures(nn.Module):
         self.inference, self.num_features = inference, inference.num_features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of images in [-1, 1]."""
-        return self.inference.features(x)
+        """Features of images in [-1, 1], on the CPU, where torchmetrics adds them up in float64."""
+        return self.inference.features(x).cpu()
+
+
+def evaluation_protocol(config: Config) -> dict[str, Any]:
+    """How the figures of `small_evaluation` are found, to be kept beside them."""
+    chains = {name: asdict(getattr(config.method, name)) for name in ("test_chain", "latent_chain")}
+    return {"seed": SEED, "features": "inference network's trunk, mean over its map", **chains}
 
 
 @torch.no_grad()
@@ -50,7 +60,7 @@ def small_evaluation(
     mse_inference, mse_chain, pixels = _reconstruct(model, heldout, images, batch_size)
     inference = model.trio.inference
     assert isinstance(inference, Inference)
-    distance = frechet(TrunkFeatures(inference)).to(model.device)
+    distance = frechet(TrunkFeatures(inference))
     variance = _feature_variance(distance, model, train, images, batch_size)
     for first in range(0, images, batch_size):
         keys = range(first, min(first + batch_size, images))
@@ -73,15 +83,16 @@ def _spread(total: int, wanted: int, batch_size: int) -> list[list[int]]:
 
 def _reconstruct(model: Model, heldout: ImageSet, images: int, batch_size: int) -> tuple[float, float, float]:
     """MSE by inference, MSE after the latent chain, and the variance of pixels about the mean image."""
-    inferred, revised = Reconstruction(), Reconstruction()
+    inferred, revised, n = 0.0, 0.0, 0
     seen = []
     for indices in _spread(len(heldout), images, batch_size):
         x = heldout.tensor(indices).to(model.device)
-        inferred.update(x, model.reconstruct(x, steps=0))
-        revised.update(x, model.reconstruct(x, seed=SEED, keys=indices))
+        inferred += (x - model.reconstruct(x, steps=0)).square().sum().item()
+        revised += (x - model.reconstruct(x, seed=SEED, keys=indices)).square().sum().item()
+        n += x.numel()
         seen.append(x)
     variance = torch.cat(seen).var(0, correction=0).mean().item()
-    return inferred.compute()["mse"], revised.compute()["mse"], max(variance, 1e-12)
+    return inferred / n, revised / n, max(variance, 1e-12)
 
 
 def _feature_variance(distance: nn.Module, model: Model, train: ImageSet, images: int, batch_size: int) -> float:

@@ -26,6 +26,7 @@ from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.noise import BatchNoise
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
+from dualmcmc.storage import checkpoints
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import Losses, teaching
 from dualmcmc.training import optimisation, setup
@@ -100,8 +101,16 @@ class Trainer:
                 )
                 self.occasions.ensure_saved(done)  # so that a run killed at any moment can be resumed
             stack.enter_context(self._signals_noted())
-            self._loop(done)
+            try:
+                self._loop(done)
+            except OSError as error:
+                raise TrainingError(f"cannot write to {self.run.path} ({error}); {self._safe()}") from error
         return Outcome(self.run.path, self.config.run.steps, time.monotonic() - began)
+
+    def _safe(self) -> str:
+        """What a run that fails leaves behind."""
+        steps = checkpoints.steps(self.run.checkpoints)
+        return f"the checkpoint of step {steps[-1]} is intact" if steps else "there is no checkpoint"
 
     # -- before the first update -----------------------------------------------------------------
 
@@ -114,7 +123,7 @@ class Trainer:
             setup.check_resumable(self.run, c)
         self.accelerator = setup.accelerator(self.device, c.precision)
         self.main = self.accelerator.is_main_process
-        if self.main and not self.resume:
+        if not self.resume:
             self.run.check_free()
         self._share_batch()
         with self.accelerator.main_process_first():
@@ -130,6 +139,11 @@ class Trainer:
             setup.check_same_data(self.run, self.sets.train)
             checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser)
             done, state = checkpoint.step, {name: checkpoint.state[name] for name in state}
+            if c.run.steps < done:
+                raise InputError(f"--resume: {self.run.path} has made {done} updates, more than {c.run.steps}")
+            if self.main:
+                self.run.continue_with(c)
+                self.run.cut_metrics(done)
             notes += [*passed_over, f"resuming {self.run.path} after step {done}"]
         elif self.main:
             self.run.create(
@@ -243,20 +257,27 @@ class Trainer:
             **losses.seen,
             **{f"gradient_{name}": norm for name, norm in zip(optimisation.NETWORKS, norms, strict=True)},
         }
+        seen["energy_gap_size"] = losses.seen["energy_gap_h"].abs()  # gaps of processes must not cancel
         stop = torch.full((), float(self._signal != 0), device=norms.device)
         row = torch.stack([value.detach().float() for value in (*seen.values(), stop)])
         figures = self.accelerator.reduce(row, "mean").tolist()
         return dict(zip([*seen, "stop"], figures, strict=True))
 
     def _refuse_divergence(self, figures: dict[str, float], step: int) -> None:
-        """Stops before the update if a figure is not finite or the energies have flown apart."""
+        """Stops before the update if a figure is not finite, or the energies or a loss have flown off."""
         reason = next((f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)), None)
-        limit = self.config.optim.max_energy_gap
-        if reason is None and abs(figures["energy_gap_h"]) > limit:
-            reason = f"the energy gap of h is {figures['energy_gap_h']:.4g}, beyond {limit:g}"
+        o, images, d = self.config.optim, self.config.images, self.config.networks.latent_dim
+        sizes = {
+            "energy_gap_size": o.max_energy_gap,
+            "loss_generator": o.max_loss * images.channels * images.size**2,
+            "loss_inference": o.max_loss * d,
+        }
+        for name, limit in sizes.items():
+            if reason is None and abs(figures[name]) > limit:
+                reason = f"{name} is {figures[name]:.4g}, beyond {limit:.4g}"
         if reason:
             raise TrainingError(
-                f"training diverged at step {step + 1}: {reason}; checkpoints of earlier steps are intact in "
+                f"training diverged at step {step + 1}: {reason}; {self._safe()} in "
                 f"{self.run.checkpoints}; a lower --optim.energy.rate, clipping or more chain steps may help"
             )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from dualmcmc import __version__
 from dualmcmc.errors import TrainingError
 from dualmcmc.model import Model
 from dualmcmc.pictures import save_rows, save_side_by_side
@@ -14,7 +15,7 @@ from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, pretrained
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.training import optimisation
-from dualmcmc.training.evaluation import small_evaluation
+from dualmcmc.training.evaluation import evaluation_protocol, small_evaluation
 from dualmcmc.training.progress import Reporter
 from dualmcmc.training.setup import Sets
 from dualmcmc.trio import Trio
@@ -40,13 +41,13 @@ class Occasions:
         """Whatever is due after `done` updates; at the last one, everything that is on."""
         r = self.config.run
         last = done == r.steps
-        if r.sample_every and (last or done % r.sample_every == 0):
-            self.draw(done)
         evaluated = bool(r.evaluate_every) and (last or done % r.evaluate_every == 0)
         if evaluated:
             self.evaluate(done)
         if last or evaluated or (r.checkpoint_every and done % r.checkpoint_every == 0):
             self.save(done)
+        if r.sample_every and (last or done % r.sample_every == 0):
+            self.draw(done)
 
     def model(self, step: int) -> Model:
         """The averaged networks as they are now; they share storage with the average."""
@@ -72,6 +73,9 @@ class Occasions:
         if best is None or figures["value"] < best["value"]:
             self.state["best"] = {"step": done, "value": figures["value"]}
             self._export(model)
+        how = {"images": self.config.run.evaluate_images, "heldout": self.sets.heldout.title, "weights": "ema"}
+        protocol = {**how, **evaluation_protocol(self.config), "version": __version__}
+        self.run.add_metrics("training", {"step": done, **figures, "protocol": protocol})
         self.report.log({"step": done, "kind": "evaluation", **figures, "best_step": self.state["best"]["step"]})
         self.report.say(
             f"step {done}: reconstruction MSE {figures['mse_inference']:.4f} by inference, "
@@ -92,7 +96,7 @@ class Occasions:
         }
         checkpoints.save(self.run.checkpoints, done, parts, self.state)
         best = self.state["best"]
-        checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"])
+        checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
         if done and (not self.config.run.evaluate_every or not self.run.model.exists()):
             self._export(self.model(done))
 

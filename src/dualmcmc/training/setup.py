@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from dualmcmc import config, data, spectral
+from dualmcmc.devices import check_device
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, pretrained
@@ -21,37 +24,27 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def check_device(device: str | None) -> None:
-    """Refuses a device that torch does not know or this machine does not have.
-
-    Raises:
-        InputError: naming those there are.
-    """
-    if device is None:
-        return
-    there = ["cpu"]
-    if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        there.append("mps")
-    if device not in there:
-        raise InputError(f"unknown device {device!r}: this machine has {', '.join(there)}")
-
-
 def accelerator(device: str | None, precision: str) -> Accelerator:
     """accelerate's view of devices, precision and processes; None takes the best device there is."""
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
     check_device(device)
     if device and device.startswith("cuda:"):
         torch.cuda.set_device(device)
-    # The state is one per Python process and would refuse a second run of another precision.
-    AcceleratorState._reset_state()
+    # The state is one per Python process: a second run would be refused another precision and get the first
+    # one's device. A process group, where there is one, outlives its runs.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    if precision == "fp32":  # the default lets CUDA convolutions round to TensorFloat-32, 1e-3
+        torch.backends.cudnn.allow_tf32 = False
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision="bf16" if precision == "bf16" else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+            # The others wait while one process downloads, decodes or evaluates.
+            InitProcessGroupKwargs(timeout=timedelta(hours=12)),
+        ],
     )
 
 
@@ -78,12 +71,16 @@ def load_sets(
     train = data.load(settings.data, settings.images, split="train", **how)
     data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
     heldout = data.holdout(settings.data, settings.images, **how)
+    if settings.run.evaluate_every and len(train) < 2:
+        raise InputError(
+            f"data {train.title} has 1 image: evaluations need 2; add images or set --run.evaluate-every 0"
+        )
     return Sets(train, heldout or train)
 
 
 def new_trio(settings: Config) -> Trio:
-    """Networks initialised from the seed, on the CPU; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Networks initialised from the seed, on the CPU; torch's global generators are left as they were."""
+    with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         return pretrained.build_trio(settings)
 
@@ -95,14 +92,12 @@ def start_from(trio: Trio, place: str | Path, settings: Config) -> None:
         InputError: there is no model, or it has other networks or images.
     """
     source, theirs, _ = pretrained.load(place)
-    lines = [
-        f"{kind}.{line}"
-        for kind in ("images", "networks")
-        for line in config.differences(getattr(settings, kind), getattr(theirs, kind))
-        # Folded weights fit a plain energy network; plain ones divided by their norms would be another h.
-        if line.split(" ")[0] in ("size", "channels")
-        or (kind == "networks" and line != "spectral_norm is False, not True")
-    ]
+    wanted = settings.networks
+    if theirs.networks.spectral_norm and not wanted.spectral_norm:
+        wanted = replace(wanted, spectral_norm=True)  # folded weights fit a plain energy network
+    lines = [f"networks.{line}" for line in config.differences(wanted, theirs.networks)]
+    if (settings.images.size, settings.images.channels) != (theirs.images.size, theirs.images.channels):
+        lines += [f"images.{line}" for line in config.differences(settings.images, theirs.images)]
     if lines:
         raise InputError(f"--init {place}: its networks differ: {lines[0]} there; set the same to start from it")
     for name, network in source.named_children():

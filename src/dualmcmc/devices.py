@@ -1,0 +1,31 @@
+"""Which device to compute on."""
+
+from __future__ import annotations
+
+import torch
+
+from dualmcmc.errors import InputError
+
+
+def best_device() -> str:
+    """cuda where there is one, else mps, else cpu: what training takes by itself."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def check_device(device: str | None) -> None:
+    """Refuses a device that torch does not know or this machine does not have.
+
+    Raises:
+        InputError: naming those there are.
+    """
+    if device is None:
+        return
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if device not in there:
+        raise InputError(f"unknown device {device!r}: this machine has {', '.join(there)}")

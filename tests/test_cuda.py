@@ -1,0 +1,46 @@
+"""The same facts on a GPU, where there is one: chains that never wait for the host, training, sampling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import tiny
+
+from dualmcmc import Model, Trainer
+from dualmcmc.langevin import Trace, langevin
+from dualmcmc.noise import BatchNoise
+from dualmcmc.presets import preset
+from dualmcmc.sampling import explain, synthesise
+from dualmcmc.settings import Chain
+from dualmcmc.storage.pretrained import build_trio
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def test_chains_do_not_wait_for_the_host() -> None:
+    config = preset("digits")
+    frozen = build_trio(config).to("cuda").frozen()
+    x, noise = torch.rand(8, 1, 8, 8, device="cuda") * 2 - 1, BatchNoise(0, range(8))
+    synthesise(frozen, 8, Chain(steps=1, step=0.1), "draw", noise=noise)  # loads kernels, which may wait
+    explain(frozen, x, Chain(steps=1, step=0.1), noise=noise)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        synthesise(frozen, 8, config.method.data_chain, "draw", noise=noise)
+        explain(frozen, x, config.method.latent_chain, noise=noise)
+        langevin(frozen.h, x, Chain(steps=3, step=0.1), noise=noise, trace=Trace(every=1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_trains_resumes_and_samples(tmp_path: Path, precision: str) -> None:
+    """Row i of any batch is the same image: 1e-4, with TensorFloat-32 off."""
+    changes = {"precision": precision, "run.evaluate_every": 3}
+    Trainer(tiny(changes), tmp_path / "run", device="cuda", quiet=True).train()
+    Trainer(tiny({**changes, "run.steps": 8}), tmp_path / "run", device="cuda", resume=True, quiet=True).train()
+    model = Model.from_pretrained(tmp_path / "run", device="cuda")
+    x = model.sample(12)
+    assert x.device.type == "cuda"
+    assert (x - model.sample(12, batch_size=5)).abs().max() < 1e-4
