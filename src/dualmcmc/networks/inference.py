@@ -44,7 +44,7 @@ class Inference(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)
-        use_channels_last(self)
+        use_channels_last(self.trunk)
 
     def features(self, x: Tensor) -> Tensor:
         """The trunk's last map averaged over its pixels: (B, num_features)."""

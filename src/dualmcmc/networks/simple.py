@@ -50,7 +50,7 @@ class SimpleEnergy(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.head = FullConv2d(widths[-1], 1, start)
         _small_normal(self)
-        use_channels_last(self)
+        use_channels_last(self.trunk)
 
     def forward(self, x: Tensor) -> Tensor:
         """h of each image: x (B, C, S, S); returns (B,) float32."""
@@ -66,16 +66,17 @@ class SimpleGenerator(nn.Module):
         super().__init__()
         start, count = halvings(size)
         widths = [8 * width, *(min(8 * width, 2 * width * 2 ** (count - i)) for i in range(1, count + 1))]
-        layers: list[nn.Module] = [FullConvTranspose2d(latent_dim, widths[0], start, bias=False)]
-        layers += [normalisation(norm, widths[0]), nn.ReLU(inplace=True)]
+        self.project = FullConvTranspose2d(latent_dim, widths[0], start, bias=False)
+        layers: list[nn.Module] = [normalisation(norm, widths[0]), nn.ReLU(inplace=True)]
         for c_in, c_out in pairwise(widths):
             layers += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=False)]
             layers += [normalisation(norm, c_out), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(widths[-1], channels, 3, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         _small_normal(self)
+        use_channels_last(self.layers)
 
     def forward(self, z: Tensor) -> Tensor:
         """Images of codes z (B, d); returns (B, C, S, S) in [-1, 1]."""
-        images: Tensor = self.layers(z)
+        images: Tensor = self.layers(self.project(z).contiguous(memory_format=torch.channels_last))
         return images
