@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dualmcmc.langevin import score
+from dualmcmc.networks.layers import FullConv2d, FullConvTranspose2d
 from dualmcmc.teaching import inference_loss
 from dualmcmc.trio import Trio
 
@@ -35,8 +36,15 @@ class Layout(TorchFunctionMode):
 
 def layout_of(net: nn.Module) -> str:
     """The layout that the network's largest kernel is in."""
-    kernels = [p for p in net.parameters() if p.ndim == 4]
-    kernel = max(kernels, key=lambda p: p.shape[2] * p.shape[3] > 1 and p.numel())
+    matrices = FullConv2d | FullConvTranspose2d
+    kernels = [
+        p
+        for module in net.modules()
+        if not isinstance(module, matrices)
+        for p in module.parameters(recurse=False)
+        if p.ndim == 4 and p.shape[2] * p.shape[3] > 1
+    ]
+    kernel = max(kernels, key=torch.Tensor.numel)
     return "channels_last" if kernel.is_contiguous(memory_format=torch.channels_last) else "default"
 
 
