@@ -6,14 +6,10 @@ global batch), so a resumed run equals an unbroken one, and any number of proces
 
 from __future__ import annotations
 
-import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -33,6 +29,7 @@ from dualmcmc.training import optimisation, setup
 from dualmcmc.training.evaluation import STATEMENT
 from dualmcmc.training.occasions import Occasions
 from dualmcmc.training.progress import Reporter, decoding
+from dualmcmc.training.stopping import Signals, divergence
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Trainer:
         self.device, self.resume, self.init = device, resume, init
         self.skip_bad, self.verify, self.quiet = skip_bad, verify, quiet
         self.occasions: Occasions | None = None
-        self._signal = 0
+        self.signals = Signals()
 
     def train(self) -> Outcome:
         """Trains to `config.run.steps` updates.
@@ -100,7 +97,7 @@ class Trainer:
                     self.run, self.config, self.sets, self.trio, self.average, self.optimiser, report, state
                 )
                 self.occasions.ensure_saved(done)  # so that a run killed at any moment can be resumed
-            stack.enter_context(self._signals_noted())
+            stack.enter_context(self.signals)
             try:
                 self._loop(done)
             except OSError as error:
@@ -258,24 +255,13 @@ class Trainer:
             **{f"gradient_{name}": norm for name, norm in zip(optimisation.NETWORKS, norms, strict=True)},
         }
         seen["energy_gap_size"] = losses.seen["energy_gap_h"].abs()  # gaps of processes must not cancel
-        stop = torch.full((), float(self._signal != 0), device=norms.device)
+        stop = torch.full((), float(self.signals.came != 0), device=norms.device)
         row = torch.stack([value.detach().float() for value in (*seen.values(), stop)])
         figures = self.accelerator.reduce(row, "mean").tolist()
         return dict(zip([*seen, "stop"], figures, strict=True))
 
     def _refuse_divergence(self, figures: dict[str, float], step: int) -> None:
-        """Stops before the update if a figure is not finite, or the energies or a loss have flown off."""
-        reason = next((f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)), None)
-        o, images, d = self.config.optim, self.config.images, self.config.networks.latent_dim
-        sizes = {
-            "energy_gap_size": o.max_energy_gap,
-            "loss_generator": o.max_loss * images.channels * images.size**2,
-            "loss_inference": o.max_loss * d,
-        }
-        for name, limit in sizes.items():
-            if reason is None and abs(figures[name]) > limit:
-                reason = f"{name} is {figures[name]:.4g}, beyond {limit:.4g}"
-        if reason:
+        if reason := divergence(figures, self.config):
             raise TrainingError(
                 f"training diverged at step {step + 1}: {reason}; {self._safe()} in "
                 f"{self.run.checkpoints}; a lower --optim.energy.rate, clipping or more chain steps may help"
@@ -297,25 +283,3 @@ class Trainer:
         for name, group in zip(optimisation.NETWORKS, self.optimiser.param_groups, strict=True):
             line[f"rate_{name}"] = group["lr"]
         return {**line, **{f"share_{part}": share for part, share in self.watch.shares().items()}}
-
-    # -- stopping --------------------------------------------------------------------------------
-
-    @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """SIGINT and SIGTERM are noted and acted on between updates; a second one acts at once."""
-
-        def note(number: int, frame: FrameType | None) -> None:
-            if self._signal:
-                raise KeyboardInterrupt("stopped at once; the last checkpoint is intact")
-            self._signal = number
-
-        try:
-            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: whoever runs us there handles signals
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
