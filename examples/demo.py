@@ -89,7 +89,7 @@ def main(args: list[str]) -> int:
     rows = [x[:16], model.reconstruct(x[:16], steps=0), model.reconstruct(x[:16], seed=options.seed)]
     save_rows(options.run / "reconstructions.png", rows)
 
-    table = Table(title=f"{options.run}: {options.n} samples after {model.config.method.test_chain.steps} steps")
+    table = Table(title=f"{options.run}: share of {options.n} samples that a classifier reads as each digit")
     for digit in range(10):
         table.add_column(str(digit), justify="right")
     table.add_row(*(f"{share:.1%}" for share in shares))

@@ -204,7 +204,7 @@ def test_training_reports_run_steps_and_seconds(tmp_path: Path, capsys: Capture)
     assert (report["run"], report["steps"]) == ("here", 2)
     assert 0 < report["seconds"] < 60
     lines = captured.err.splitlines()  # no terminal: plain lines
-    assert lines[0] == "1500 training images of digits:train"
+    assert lines[0] == "1500 training images (8x8x1) of digits:train"
     assert [line.split()[1] for line in lines if line.startswith("step ")] == ["1/2", "2/2"]
     assert all("x moved" in line and "nats" in line for line in lines[1:])
     assert "\x1b" not in captured.err
@@ -540,8 +540,10 @@ def test_reconstruction_figures_are_those_of_the_model_in_both_scales(trained: P
 
 
 def test_reconstructing_in_other_batches_gives_the_same_figures(trained: Path, capsys: Capture) -> None:
-    command = ["reconstruct", str(trained), "--data", "digits:train", "-n", "30", "--out", "picture.png"]
-    ours, theirs = (figures([*command, "--batch-size", size], capsys) for size in ("7", "64"))
+    command = ["reconstruct", str(trained), "--data", "digits:train", "-n", "30"]
+    ours, theirs = (
+        figures([*command, "--batch-size", size, "--out", f"picture-{size}.png"], capsys) for size in ("7", "64")
+    )
     for name in ("mse", "psnr", "ssim"):
         assert ours[name] == pytest.approx(theirs[name], rel=1e-4)
     assert ours["data"] == "digits:train"
@@ -582,3 +584,25 @@ def test_all_of_a_trained_run_stays_as_it_was(trained: Path) -> None:
         "config.json", "log.jsonl", "metrics.json", "samples", "checkpoints", "model", "tensorboard"
     }  # fmt: skip
     assert len(log(trained)) == 6
+
+
+@pytest.mark.parametrize("out", ["picture.xyz", "picture", "", "nowhere/picture.png", "there.png"])
+def test_reconstruct_refuses_a_picture_it_cannot_or_must_not_write(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.png").write_bytes(b"mine")
+    assert main(["reconstruct", str(trained), "--data", "digits", "-n", "2", "--out", out or str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "there.png").read_bytes() == b"mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_typo_gets_the_flag_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--optim.batchsize", "3"]) == 2
+    assert "(perhaps --optim.batch-size)" in capsys.readouterr().err
+
+
+def test_a_dry_run_notices_data_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--data", "no/such/folder", "--dry-run"]) == 2
+    assert "no/such/folder" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from tiny import checkpoint, listing, tiny
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from dualmcmc import InputError, Model, spectral
+from dualmcmc import InputError, Model, data, spectral
 from dualmcmc.data.rule import fit, to_float
 from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.sampling import explain, synthesise
@@ -559,3 +559,25 @@ def test_a_configuration_survives_json(trained: Path) -> None:
     config: Config = Model.from_pretrained(trained).config
     assert isinstance(config, Config)
     assert isinstance(config.optim.energy.betas, tuple)
+
+
+def test_saving_a_model_deletes_nothing_but_a_model(trained: Path, tmp_path: Path) -> None:
+    model = Model.from_pretrained(trained)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"a cat")
+    with pytest.raises(InputError, match="holds other things than a model"):
+        model.save_pretrained(tmp_path / "photos")
+    with pytest.raises(InputError, match="holds other things than a model"):
+        model.save_pretrained(trained)
+    assert (tmp_path / "photos" / "cat.png").read_bytes() == b"a cat"
+    for _ in range(2):  # a model may be replaced
+        model.save_pretrained(tmp_path / "model")
+    modes = {entry.stat().st_mode & 0o777 for entry in (tmp_path / "model").iterdir()}
+    assert len(modes) == 1  # whoever may read the card may read the weights
+
+
+def test_models_and_image_sets_say_what_they_are(trained: Path) -> None:
+    model = Model.from_pretrained(trained)
+    assert repr(model) == f"Model(digits, 8x8x1, simple networks, 4 latent dimensions, step {model.step})"
+    images = data.load("digits:test", model.config.images)
+    assert repr(images) == "ImageSet(digits:test, 297 images 8x8x1, 0 skipped)"

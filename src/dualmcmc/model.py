@@ -90,8 +90,19 @@ class Model:
             return cls(trio, config, step=step, device=device)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes safetensors, config.json and a model card; a folder already there is replaced."""
+        """Writes safetensors, config.json and a model card; a model already there is replaced.
+
+        Raises:
+            InputError: the folder holds something else.
+        """
         pretrained.save(Path(folder), self.trio, self.config, self.step)
+
+    def __repr__(self) -> str:
+        images, networks = self.config.images, self.config.networks
+        kind = f"{networks.family} networks, {networks.latent_dim} latent dimensions"
+        return (
+            f"Model({self.config.preset}, {images.size}x{images.size}x{images.channels}, {kind}, step {self.step})"
+        )
 
     @property
     def device(self) -> torch.device:

@@ -32,7 +32,15 @@ def parse(kind: type[T], args: list[str], verb: str, *, default: T | None = None
     except SystemExit as leaving:
         if not leaving.code:
             raise
-    raise InputError(f"{_gist(complaint.getvalue())}; see dualmcmc {verb} --help")
+    said = complaint.getvalue()
+    raise InputError(f"{_gist(said)}{_suggestion(said)}; see dualmcmc {verb} --help")
+
+
+def _suggestion(boxed: str) -> str:
+    """The first flag that tyro thinks was meant, if it names any."""
+    _, found, rest = boxed.partition("Perhaps you meant")
+    flags = [word for word in rest.split() if word.startswith("--")] if found else []
+    return f" (perhaps {flags[0].rstrip(',')})" if flags else ""
 
 
 def _gist(boxed: str) -> str:

@@ -38,7 +38,7 @@ class Reconstruct:
     steps: Annotated[int, Ge(0)] | None = None
     """Length of the latent chain; default: as in training."""
     out: Path | None = None
-    """PNG to write; default: RUN/reconstruction.png, or reconstruction.png for a model elsewhere."""
+    """A new .png; default: RUN/reconstruction.png (elsewhere: reconstruction.png), which is replaced."""
     seed: int = 0
     """Of all randomness."""
     weights: Weights = "ema"
@@ -61,6 +61,7 @@ def reconstruct(args: list[str]) -> None:
     check_json(options.json)
     if options.batch_size < 1 or (options.steps or 0) < 0 or (options.n is not None and options.n < 1):
         raise InputError("-n and --batch-size must be 1 or more, --steps 0 or more")
+    _check_picture(options.out)
     from dualmcmc.devices import best_device, check_device
     from dualmcmc.model import Model
 
@@ -73,7 +74,8 @@ def reconstruct(args: list[str]) -> None:
     write_json(options.json, {**figures, **about})
     rows = [("", "inference", "latent chain")]
     rows += [(name, f"{figures[name]['inference']:.4f}", f"{figures[name]['chain']:.4f}") for name in FIGURES]
-    show(table(rows), options.json)
+    picture = f"{options.out or _picture(options.run)}: the first {min(n, SHOWN)} of {n} images of {about['data']}"
+    show(f"{table(rows)}\n{picture}", options.json)
 
 
 def _images(model: Model, options: Reconstruct) -> ImageSet:
@@ -112,6 +114,15 @@ def _measure(model: Model, images: ImageSet, n: int, options: Reconstruct) -> di
     computed = {kind: stream.compute() for kind, stream in seen.items()}
     figures: dict[str, Any] = {name: {kind: values[name] for kind, values in computed.items()} for name in FIGURES}
     return {**figures, "ssim_window": computed["chain"]["ssim_window"]}
+
+
+def _check_picture(out: Path | None) -> None:
+    if out is None:
+        return
+    if out.suffix.lower() != ".png" or not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: give a file ending in .png in a folder that exists")
+    if out.exists():
+        raise InputError(f"--out {out} exists: name a new file")
 
 
 def _picture(run: str) -> Path:

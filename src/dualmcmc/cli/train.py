@@ -57,6 +57,9 @@ def train(args: list[str]) -> None:
     check_json(options.json)
     out = options.out or Path("runs") / settings.preset
     if options.dry_run:
+        from dualmcmc import data
+
+        data.parse(settings.data)
         _dry_run(settings, options.json)
         return
     from dualmcmc.training.loop import Trainer

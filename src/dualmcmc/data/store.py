@@ -46,6 +46,10 @@ class ImageSet:
     skipped: int
     """Pictures that could not be read."""
 
+    def __repr__(self) -> str:
+        n, height, width, channels = self.pixels.shape
+        return f"ImageSet({self.title}, {n} images {width}x{height}x{channels}, {self.skipped} skipped)"
+
     def __len__(self) -> int:
         return len(self.pixels)
 

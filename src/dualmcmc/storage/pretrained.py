@@ -21,6 +21,7 @@ from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.trio import Trio
 
 WEIGHTS = "model.safetensors"
+FILES = {WEIGHTS, "config.json", "README.md"}
 
 
 def plain_networks(settings: Config) -> Trio:
@@ -45,11 +46,15 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None) -> Trio:
 
 
 def save(folder: Path, trio: Trio, settings: Config, step: int) -> None:
-    """Writes the model folder, whole or not at all; a folder already there is replaced.
+    """Writes the model folder, whole or not at all; a model already there is replaced.
 
     Raises:
+        InputError: something else is there.
         OSError: it cannot be written.
     """
+    folder = folder.absolute()
+    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES):
+        raise InputError(f"{folder} holds other things than a model: name a new or empty folder")
     with new_folder(folder) as temporary:
         tensors.save(temporary / WEIGHTS, trio.state_dict())
         about = {"library": "dualmcmc", "version": __version__, "format": 1, "step": step}

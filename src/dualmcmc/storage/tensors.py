@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file(plain, str(path))
     except SafetensorError as error:  # how the library reports a full disk
         raise OSError(f"{path}: {error}") from error
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)  # the library makes files that their owner alone may read
 
 
 def load(path: Path) -> dict[str, Tensor]:

@@ -141,7 +141,8 @@ class Trainer:
             if self.main:
                 self.run.continue_with(c)
                 self.run.cut_metrics(done)
-            notes += [*passed_over, f"resuming {self.run.path} after step {done}"]
+            finished = ", its last: --steps goes further" if done == c.run.steps else ""
+            notes += [*passed_over, f"resuming {self.run.path} after step {done}{finished}"]
         elif self.main:
             self.run.create(
                 c, best=STATEMENT, heldout=self.sets.heldout.title, data_sha256=self.sets.train.fingerprint
@@ -172,7 +173,8 @@ class Trainer:
 
     def _data_notes(self) -> list[str]:
         train, heldout = self.sets
-        notes = [f"{len(train)} training images of {train.title}"]
+        images = self.config.images
+        notes = [f"{len(train)} training images ({images.size}x{images.size}x{images.channels}) of {train.title}"]
         if train.skipped:
             notes.append(f"{train.skipped} unreadable images were skipped")
         if heldout is train:

@@ -79,7 +79,8 @@ class Occasions:
         self.report.log({"step": done, "kind": "evaluation", **figures, "best_step": self.state["best"]["step"]})
         self.report.say(
             f"step {done}: reconstruction MSE {figures['mse_inference']:.4f} by inference, "
-            f"{figures['mse_chain']:.4f} after the latent chain; value {figures['value']:.4f} "
+            f"{figures['mse_chain']:.4f} after the latent chain; "
+            f"selection score {figures['value']:.4f}, lower is better "
             f"(best {self.state['best']['value']:.4f} at step {self.state['best']['step']})"
         )
 

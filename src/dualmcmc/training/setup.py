@@ -128,7 +128,10 @@ def check_same_data(run: RunFolder, train: data.ImageSet) -> None:
     Raises:
         InputError: the decoded training images differ.
     """
-    if run.read_about().get("data_sha256") != train.fingerprint:
+    started_on = run.read_about().get("data_sha256")
+    if started_on is None:
+        raise InputError(f"--resume: {run.path} is no run but a model; --init fine-tunes it in a new folder")
+    if started_on != train.fingerprint:
         raise InputError(
             f"--resume: the images of {train.title} are not those that {run.path} was started on; restore them, "
             "or fine-tune on the new ones with --init in a new folder"
