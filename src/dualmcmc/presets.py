@@ -101,7 +101,7 @@ PRESETS: dict[str, Config] = {
         networks=Networks(family="simple", latent_dim=16, energy_width=16, generator_width=16, inference_width=16),
         method=DIGITS_METHOD,
         optim=DIGITS_OPTIM,
-        run=Run(steps=2000, log_every=50, sample_every=500, evaluate_every=500, checkpoint_every=500),
+        run=Run(steps=1600, log_every=50, sample_every=400, evaluate_every=400, checkpoint_every=400),
     ),
     "mnist": _small_grey("mnist"),
     "fashion_mnist": _small_grey("fashion_mnist"),
