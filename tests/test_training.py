@@ -179,6 +179,21 @@ def test_checkpoints_saved_after_a_fallback_outlive_the_damaged_ones_that_were_p
     assert [checkpoints.fault(run_path / "checkpoints" / f"step-{step}") for step in there] == [None, None]
 
 
+def test_a_stop_at_the_step_of_a_damaged_checkpoint_saves_it_anew(run_path: Path) -> None:
+    """4 and 6 are damaged; resumed from 2 and stopped after 4, the run has a good 4."""
+    train(run_path, {"run.keep": 4})
+    for step in (4, 6):
+        with (run_path / "checkpoints" / f"step-{step}" / "weights.safetensors").open("r+b") as file:
+            file.truncate(100)
+    changes = {"run.keep": 4, "run.checkpoint_every": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 2, lambda _, losses: (signal.raise_signal(signal.SIGINT), losses)[1])
+        assert main(["train", *flags(changes), "--out", str(run_path), "--resume"]) == 130
+    there = checkpoints.steps(run_path / "checkpoints")
+    assert there == [0, 2, 4]
+    assert [checkpoints.fault(run_path / "checkpoints" / f"step-{step}") for step in there] == [None] * 3
+
+
 def test_a_resumed_run_goes_on_to_the_length_last_asked_for(run_path: Path) -> None:
     """--steps 8 on a run of 6, stopped at 7: a plain --resume goes on to 8; fewer than were made are refused."""
     train(run_path)

@@ -51,7 +51,7 @@ SMALL_OPTIM = Optim(
     batch_size=64, energy=Adam(rate=1e-4), generator=Adam(rate=3e-4), inference=Adam(rate=3e-4), ema=0.99
 )
 # 64 pixels say less about a code than 3,072 do: a smaller sigma with the latent step in proportion moves
-# codes as fast and with half the noise (docs/results.md).
+# codes as fast and with half the noise (docs/log.md).
 DIGITS_METHOD = DualMCMC(
     data_chain=CIFAR_CHAIN,
     test_chain=CIFAR_CHAIN,

@@ -96,7 +96,7 @@ class Trainer:
                 self.occasions = Occasions(
                     self.run, self.config, self.sets, self.trio, self.average, self.optimiser, report, state
                 )
-                self.occasions.ensure_saved(done)  # so that a run killed at any moment can be resumed
+                self.occasions.begin(done)
             stack.enter_context(self.signals)
             try:
                 self._loop(done)

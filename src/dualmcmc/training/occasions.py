@@ -101,6 +101,15 @@ class Occasions:
         if done and (not self.config.run.evaluate_every or not self.run.model.exists()):
             self._export(self.model(done))
 
+    def begin(self, done: int) -> None:
+        """Before the first update: damaged later checkpoints, if passed over, go; a new run's start is kept.
+
+        So every checkpoint that is there is one to rely on, and a run killed at any moment can be resumed.
+        """
+        best = self.state["best"]
+        checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
+        self.ensure_saved(done)
+
     def ensure_saved(self, done: int) -> None:
         """A checkpoint of this step, if there is none yet."""
         if done not in checkpoints.steps(self.run.checkpoints):
