@@ -29,7 +29,7 @@ def test_chains_do_not_wait_for_the_host() -> None:
     try:
         synthesise(frozen, 8, config.method.data_chain, "draw", noise=noise)
         explain(frozen, x, config.method.latent_chain, noise=noise)
-        langevin(frozen.h, x, Chain(steps=3, step=0.1), noise=noise, trace=Trace(every=1))
+        langevin(frozen.h, x, Chain(steps=3, step=0.1), noise=noise, trace=Trace(at=range(4)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -48,18 +48,20 @@ def test_a_chain_is_its_single_steps_with_the_same_draws() -> None:
     assert torch.equal(whole, stepped)
 
 
-def test_a_trace_holds_every_nth_state_and_every_log_density() -> None:
+def test_a_trace_holds_the_states_asked_for_and_every_log_density_and_gradient_norm() -> None:
     def f(x: torch.Tensor) -> torch.Tensor:
         return -x.square().sum(1) / 2
 
     x, chain = torch.ones(3, 2), Chain(steps=7, step=0.5)
-    trace = Trace(every=3)
+    trace = Trace(at=(0, 3, 7))
     end = langevin(f, x, chain, noise=Noise(0), trace=trace)
-    assert [len(trace.states), len(trace.log_density)] == [4, 8]  # x_0, x_3, x_6, x_7; f(x_0) ... f(x_7)
+    assert [len(trace.log_density), len(trace.gradient_norm)] == [8, 7]
+    assert sorted(trace.states) == [0, 3, 7]
     assert torch.equal(trace.states[0], x)
-    assert torch.equal(trace.states[-1], end)
-    for place, k in ((0, 0), (1, 3), (2, 6), (3, 7)):
-        assert torch.equal(trace.log_density[k], f(trace.states[place]))
+    assert torch.equal(trace.states[7], end)
+    for k, state in trace.states.items():
+        assert torch.equal(trace.log_density[k], f(state))
+    assert torch.allclose(trace.gradient_norm[3], trace.states[3].norm(dim=1))  # grad f = -x
     assert torch.equal(end, langevin(f, x, chain, noise=Noise(0)))  # looking changes nothing
 
 

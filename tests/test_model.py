@@ -378,6 +378,7 @@ def test_a_model_folder_holds_safetensors_json_and_a_card(trained: Path) -> None
     assert {path.name for path in (trained / "model").iterdir()} == {
         "model.safetensors",
         "config.json",
+        "scores.json",
         "README.md",
     }
     about = json.loads((trained / "model" / "config.json").read_text())

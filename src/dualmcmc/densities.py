@@ -26,10 +26,17 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def normal(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """log N(x; mean, sigma^2 I), Eq. (D1); x, mean: (B, *), sigma > 0. Returns (B,)."""
-    squares = at_least_float32(x - mean).square().flatten(1)
-    return -squares.sum(1) / (2 * sigma**2) - squares.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
+def normal(x: Tensor, mean: Tensor, sigma: float, *, where: Tensor | None = None) -> Tensor:
+    """log N(x; mean, sigma^2 I), Eq. (D1); x, mean: (B, *), sigma > 0. Returns (B,).
+
+    `where`, bool and broadcast against x, leaves the other entries out: the density of those it marks alone.
+    """
+    squares = at_least_float32(x - mean).square()
+    count: int | Tensor = squares.flatten(1).shape[1]
+    if where is not None:
+        where = where.expand_as(squares)
+        squares, count = squares.masked_fill(~where, 0.0), where.flatten(1).sum(1)
+    return -squares.flatten(1).sum(1) / (2 * sigma**2) - count * math.log(sigma * math.sqrt(2 * math.pi))
 
 
 def standard_normal(z: Tensor) -> Tensor:

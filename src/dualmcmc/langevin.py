@@ -19,7 +19,7 @@ of docs/maths.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -35,18 +35,21 @@ LogDensity = Callable[[Tensor], Tensor]
 class Trace:
     """What a chain passed through; nothing is copied to the host while it runs.
 
-    Fill it by passing it to `langevin`. With every = n, `states` holds x_0, x_n, x_2n, ... and x_K;
-    `log_density` holds f(x_0), ..., f(x_K), each (B,). every = 0 keeps no states.
+    Fill it by passing it to `langevin`. `states` holds x_k for the k of `at`; `log_density` holds f(x_0), ...,
+    f(x_K), and `gradient_norm` |grad f| at x_0, ..., x_{K-1}, each (B,).
     """
 
-    every: int = 0
-    states: list[Tensor] = field(default_factory=list)
+    at: Collection[int] = ()
+    states: dict[int, Tensor] = field(default_factory=dict)
     log_density: list[Tensor] = field(default_factory=list)
+    gradient_norm: list[Tensor] = field(default_factory=list)
 
-    def _see(self, k: int, chain: Chain, x: Tensor, f: Tensor) -> None:
+    def _see(self, k: int, x: Tensor, f: Tensor, gradient: Tensor | None = None) -> None:
         self.log_density.append(f.detach())
-        if self.every and (k % self.every == 0 or k == chain.steps):
-            self.states.append(x.detach().clone())
+        if gradient is not None:
+            self.gradient_norm.append(gradient.flatten(1).norm(dim=1))
+        if k in self.at:
+            self.states[k] = x.detach().clone()
 
 
 def score(log_density: LogDensity, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,10 +102,10 @@ def langevin(
         for k in range(chain.steps):
             f, gradient = score(log_density, state)
             if trace is not None:
-                trace._see(k, chain, state, f)
+                trace._see(k, state, f, gradient)
             state.add_(gradient, alpha=chain.step**2 / 2)
             if chain.temperature > 0:
                 state.add_(noise.normal_like(state), alpha=chain.step * chain.temperature**0.5)
         if trace is not None:
-            trace._see(chain.steps, chain, state, log_density(state))
+            trace._see(chain.steps, state, log_density(state))
     return state

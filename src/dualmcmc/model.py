@@ -1,4 +1,4 @@
-"""A trained model: draw, explain, reconstruct, score.
+"""A trained model: draw, explain, reconstruct, inpaint, interpolate, score.
 
 Result i depends on image i, its key and the seed, never on what else is in its batch: noise is a function
 of (seed, key, chain step), no network couples images, and results agree up to rounding whatever the batch
@@ -7,45 +7,30 @@ size, order or neighbours. Everything works inside a caller's `torch.inference_m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from dualmcmc import masks, paths, scoring
+from dualmcmc.calls import batches, fresh, of_length, plain_mode, positive
+from dualmcmc.data.order import spread
 from dualmcmc.errors import InputError
 from dualmcmc.inputs import to_images
+from dualmcmc.langevin import score
 from dualmcmc.noise import Noise
-from dualmcmc.sampling import explain, generate, prior, revise
-from dualmcmc.settings import Chain, Config
+from dualmcmc.sampling import Inpainting, explain, generate, inpaint, prior, revise
+from dualmcmc.scoring import Scores, Surprise, TrainingScores
+from dualmcmc.settings import Config
 from dualmcmc.storage import pretrained
 from dualmcmc.trio import Trio
 
 if TYPE_CHECKING:
+    from dualmcmc.data import ImageSet
     from dualmcmc.inputs import Pictures
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _plain_mode(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
-    """Chains need gradients and ordinary tensors in float32, whatever mode the caller is in."""
-
-    @wraps(method)
-    def wrapped(self: Model, *args: P.args, **kwargs: P.kwargs) -> R:
-        device = self.device.type
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-            torch.autocast(device, enabled=False),
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-        ):
-            return method(self, *args, **kwargs)
-
-    return wrapped
+    from dualmcmc.masks import MaskLike
 
 
 class Model:
@@ -55,14 +40,21 @@ class Model:
         trio: the networks, spectral norm folded in (`pretrained.load` gives such).
         config: the run's settings; `images` says what images are, `method` holds the chains.
         step: updates the networks have seen.
+        training_scores: quantiles of training images' log-densities, for percentiles; `calibrate` finds them.
         device: where to compute; None: where the networks are.
     """
 
     def __init__(
-        self, trio: Trio, config: Config, *, step: int = 0, device: str | torch.device | None = None
+        self,
+        trio: Trio,
+        config: Config,
+        *,
+        step: int = 0,
+        training_scores: TrainingScores | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
         self.trio = trio.to(device).eval().requires_grad_(False)
-        self.config, self.step = config, step
+        self.config, self.step, self.training_scores = config, step, training_scores
 
     @classmethod
     def from_pretrained(
@@ -87,15 +79,17 @@ class Model:
         with torch.inference_mode(False):
             load = pretrained.load_live if weights == "live" else pretrained.load
             trio, config, step = load(place)
-            return cls(trio, config, step=step, device=device)
+            # The quantiles there are the average's: live weights give other values.
+            scores = pretrained.load_scores(place) if weights == "ema" else None
+            return cls(trio, config, step=step, training_scores=scores, device=device)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes safetensors, config.json and a model card; a model already there is replaced.
+        """Writes safetensors, config.json, score quantiles and a model card; a model already there is replaced.
 
         Raises:
             InputError: the folder holds something else.
         """
-        pretrained.save(Path(folder), self.trio, self.config, self.step)
+        pretrained.save(Path(folder), self.trio, self.config, self.step, self.training_scores)
 
     def __repr__(self) -> str:
         images, networks = self.config.images, self.config.networks
@@ -109,7 +103,7 @@ class Model:
         """Where the networks are, and results will be."""
         return next(self.trio.parameters()).device
 
-    @_plain_mode
+    @plain_mode
     def sample(
         self,
         n: int,
@@ -132,16 +126,16 @@ class Model:
             (n, C, S, S) float32 in [-1, 1].
         """
         method = self.config.method
-        chain = _of_length(method.test_chain, steps)
+        chain = of_length(method.test_chain, steps)
         shape = (0, self.config.images.channels, self.config.images.size, self.config.images.size)
         rows = [torch.empty(shape, device=self.device)]
-        for part, noise in _batches(n, seed, keys, batch_size):
+        for part, noise in batches(n, seed, keys, batch_size):
             z = prior(self.trio, part.stop - part.start, noise=noise)
             x = generate(self.trio, z, method.start, noise=noise)
             rows.append(revise(self.trio, x, chain, noise=noise).clamp_(-1, 1))
         return torch.cat(rows)
 
-    @_plain_mode
+    @plain_mode
     def infer(
         self,
         images: Pictures,
@@ -171,13 +165,13 @@ class Model:
         if start not in ("mean", "draw", "prior"):
             raise InputError(f"start {start!r}: expected mean, draw or prior")
         x = self._images(images)
-        chain = _of_length(self.config.method.latent_chain, steps)
+        chain = of_length(self.config.method.latent_chain, steps)
         rows = [torch.empty((0, self.trio.latent_dim), device=self.device)]
-        for part, noise in _batches(len(x), seed, keys, batch_size):
+        for part, noise in batches(len(x), seed, keys, batch_size):
             rows.append(explain(self.trio, x[part], chain, noise=noise, start=start).z_post)
         return torch.cat(rows)
 
-    @_plain_mode
+    @plain_mode
     def reconstruct(
         self,
         images: Pictures,
@@ -192,7 +186,7 @@ class Model:
         z = self.infer(images, seed=seed, keys=keys, steps=steps, start=start, batch_size=batch_size)
         return self.decode(z, batch_size=batch_size)
 
-    @_plain_mode
+    @plain_mode
     def decode(self, z: Tensor, *, batch_size: int = 64) -> Tensor:
         """g(z), the mean image of each code: z (N, d); returns (N, C, S, S) in [-1, 1].
 
@@ -208,11 +202,11 @@ class Model:
             )
         size, channels = self.config.images.size, self.config.images.channels
         rows = [torch.empty((0, channels, size, size), device=self.device)]
-        parts = _fresh(z).to(self.device).float().split(_positive(batch_size))
+        parts = fresh(z).to(self.device).float().split(positive(batch_size))
         rows += [self.trio.g(part) for part in parts]
         return torch.cat(rows).clamp_(-1, 1)
 
-    @_plain_mode
+    @plain_mode
     def log_density(self, images: Pictures, *, batch_size: int = 64) -> Tensor:
         """log pi(x) = h(x) / T in nats, up to one constant; T is the training data chain's. Returns (N,).
 
@@ -221,36 +215,196 @@ class Model:
         """
         x = self._images(images)
         rows = [torch.empty(0, device=self.device)]
-        return torch.cat([*rows, *(self.trio.log_pi(part) for part in x.split(_positive(batch_size)))])
+        return torch.cat([*rows, *(self.trio.log_pi(part) for part in x.split(positive(batch_size)))])
+
+    @plain_mode
+    def prior(self, n: int, *, seed: int = 0, keys: Sequence[int] | None = None) -> Tensor:
+        """Codes drawn from the prior N(0, I), those that `sample` decodes for the same seed and keys: (n, d)."""
+        rows = [torch.empty((0, self.trio.latent_dim), device=self.device)]
+        return torch.cat(
+            rows + [prior(self.trio, n, noise=noise) for _, noise in batches(n, seed, keys, max(n, 1))]
+        )
+
+    @plain_mode
+    def inpaint(
+        self,
+        images: Pictures,
+        mask: MaskLike,
+        *,
+        seed: int = 0,
+        keys: Sequence[int] | None = None,
+        latent_steps: int | None = None,
+        data_steps: int | None = None,
+        visible: Literal["free", "clamped"] = "free",
+        paste: bool = True,
+        batch_size: int = 64,
+    ) -> Tensor:
+        """Images with their hidden pixels found: inference, latent chain, data chain (Figure 5's last stage).
+
+        Arguments:
+            images: as for `infer`; what they hold in hidden pixels is never read.
+            mask: True, 1 or white is hidden: an array of (S, S) or (N, 1, S, S), a picture, or a specification
+                such as "center:20" or "blocks:0.3" (`masks.py`).
+            seed: of all randomness, the places of blocks included.
+            keys: one integer per image; None: 0 to N - 1.
+            latent_steps: length of the latent chain, which explains the visible pixels; None: as in training.
+            data_steps: length of the data chain after it; None: the run's test chain.
+            visible: whether the data chain may move visible pixels (free) or holds them (clamped).
+            paste: put the given visible pixels into the result; False: the model's own image (paper's figures).
+            batch_size: images at once; changes speed and memory only.
+
+        Returns:
+            (N, C, S, S) float32 in [-1, 1].
+
+        Raises:
+            InputError: images or a mask of another size, range or type.
+        """
+        x = self._images(images)
+        hidden = self.hidden(len(x), mask, seed=seed, keys=keys)
+        rows = [x[:0]]
+        for part, noise in batches(len(x), seed, keys, batch_size):
+            found = self._stages(x[part], hidden[part], noise, latent_steps, data_steps, visible).by_data_chain
+            rows.append(torch.where(hidden[part], found, x[part]) if paste else found)
+        return torch.cat(rows).clamp_(-1, 1)
+
+    @plain_mode
+    def inpainting_stages(
+        self,
+        images: Pictures,
+        mask: MaskLike,
+        *,
+        seed: int = 0,
+        keys: Sequence[int] | None = None,
+        latent_steps: int | None = None,
+        data_steps: int | None = None,
+        visible: Literal["free", "clamped"] = "free",
+        batch_size: int = 64,
+    ) -> Inpainting:
+        """Figure 5's three stages, nothing pasted, each (N, C, S, S) in [-1, 1]; arguments: those of `inpaint`."""
+        x = self._images(images)
+        hidden = self.hidden(len(x), mask, seed=seed, keys=keys)
+        parts = [
+            self._stages(x[part], hidden[part], noise, latent_steps, data_steps, visible)
+            for part, noise in batches(len(x), seed, keys, batch_size)
+        ]
+        if not parts:
+            return Inpainting(x, x, x, torch.empty((0, self.trio.latent_dim), device=self.device))
+        *stages, z_post = (torch.cat(rows) for rows in zip(*parts, strict=True))
+        inferred, explained, revised = (stage.clamp_(-1, 1) for stage in stages)
+        return Inpainting(inferred, explained, revised, z_post)
+
+    def hidden(self, n: int, mask: MaskLike, *, seed: int = 0, keys: Sequence[int] | None = None) -> Tensor:
+        """The pixels that a mask hides of n images with these keys: bool (n, 1, S, S); see `masks.py`."""
+        keys = range(n) if keys is None else keys
+        return masks.hidden(mask, self.config.images.size, keys, seed).to(self.device)
+
+    def _stages(
+        self,
+        x: Tensor,
+        hidden: Tensor,
+        noise: Noise,
+        latent_steps: int | None,
+        data_steps: int | None,
+        visible: Literal["free", "clamped"],
+    ) -> Inpainting:
+        if visible not in ("free", "clamped"):
+            raise InputError(f"visible {visible!r}: expected free or clamped")
+        method = self.config.method
+        chains = of_length(method.latent_chain, latent_steps), of_length(method.test_chain, data_steps)
+        return inpaint(self.trio, x, hidden, *chains, noise=noise, visible_pixels=visible)
+
+    @plain_mode
+    def interpolate(
+        self,
+        a: Pictures,
+        b: Pictures,
+        *,
+        steps: int = 8,
+        path: paths.Path = "linear",
+        seed: int = 0,
+        keys: Sequence[int] | None = None,
+        latent_steps: int | None = None,
+        batch_size: int = 64,
+    ) -> Tensor:
+        """Images on the path between the codes of a[i] and b[i], both ends included (the paper's Figure 4).
+
+        Arguments:
+            a: images, as for `infer`.
+            b: equally many; row i of both has the same noise.
+            steps: images on each path, 2 or more.
+            path: linear (the paper's) or spherical (`paths.py`).
+            seed: of all randomness.
+            keys: one integer per pair; None: 0 to N - 1.
+            latent_steps: length of the latent chain; None: as in training.
+            batch_size: images at once; changes speed and memory only.
+
+        Returns:
+            (N, steps, C, S, S) float32 in [-1, 1]; the first and last images are `reconstruct`'s of a and b.
+        """
+        ends = [self.infer(x, seed=seed, keys=keys, steps=latent_steps, batch_size=batch_size) for x in (a, b)]
+        codes = paths.between(ends[0], ends[1], steps, path)
+        images = self.decode(codes.flatten(0, 1), batch_size=batch_size)
+        return images.reshape(len(codes), steps, *images.shape[1:])
+
+    @plain_mode
+    def score(
+        self,
+        images: Pictures,
+        *,
+        seed: int = 0,
+        keys: Sequence[int] | None = None,
+        steps: int | None = None,
+        batch_size: int = 64,
+    ) -> Scores:
+        """How usual images are: log-density, reconstruction error after the latent chain, percentile in training.
+
+        Arguments: those of `reconstruct`.
+
+        Returns:
+            log_density (N,), reconstruction_mse (N,), percentile (N,) from 0 (unlike any training image) to 100.
+
+        Raises:
+            InputError: images of another size, range or type, or the model knows no training scores.
+        """
+        if self.training_scores is None:
+            raise InputError(
+                "this model holds no scores of its training images: give it some with model.calibrate"
+            )
+        x = self._images(images)
+        log_density = self.log_density(x, batch_size=batch_size)
+        error = x - self.reconstruct(x, seed=seed, keys=keys, steps=steps, batch_size=batch_size)
+        percentile = self.training_scores.percentile(log_density.double().cpu().numpy())
+        return Scores(
+            log_density, error.square().flatten(1).mean(1), torch.from_numpy(percentile).float().to(self.device)
+        )
+
+    @plain_mode
+    def surprise(
+        self,
+        images: Pictures,
+        *,
+        seed: int = 0,
+        keys: Sequence[int] | None = None,
+        steps: int | None = None,
+        batch_size: int = 64,
+    ) -> Surprise:
+        """Where in images the surprise lies: per pixel |x - reconstruction| and |grad h(x)|, over channels.
+
+        Arguments: those of `reconstruct`. Returns two tensors (N, S, S), not negative.
+        """
+        x = self._images(images)
+        residual = x - self.reconstruct(x, seed=seed, keys=keys, steps=steps, batch_size=batch_size)
+        gradient = torch.cat([x[:0], *(score(self.trio.h, part)[1] for part in x.split(positive(batch_size)))])
+        return Surprise(residual.norm(dim=1), gradient.norm(dim=1))
+
+    def calibrate(self, images: ImageSet, *, batch_size: int = 64) -> None:
+        """Finds `training_scores` on up to 10,000 evenly spread images of a set; `save_pretrained` keeps them."""
+        chosen = spread(len(images), scoring.IMAGES)
+        parts = [
+            self.log_density(images.tensor(part), batch_size=batch_size)
+            for part in (chosen[first : first + 1000] for first in range(0, len(chosen), 1000))
+        ]
+        self.training_scores = scoring.summarise(torch.cat(parts).double().cpu().numpy(), images)
 
     def _images(self, images: Pictures) -> Tensor:
-        return _fresh(to_images(images, self.config.images)).to(self.device)
-
-
-def _fresh(x: Tensor) -> Tensor:
-    """A tensor autograd may save: those made under inference mode must be cloned outside it."""
-    return x.clone() if x.is_inference() else x
-
-
-def _of_length(chain: Chain, steps: int | None) -> Chain:
-    if steps is not None and steps < 0:
-        raise InputError(f"a chain of {steps} steps: expected 0 or more")
-    return chain if steps is None else replace(chain, steps=steps)
-
-
-def _positive(batch_size: int) -> int:
-    if batch_size < 1:
-        raise InputError(f"batches of {batch_size} images: expected 1 or more")
-    return batch_size
-
-
-def _batches(n: int, seed: int, keys: Sequence[int] | None, batch_size: int) -> Iterator[tuple[slice, Noise]]:
-    if n < 0:
-        raise InputError(f"{n} images: expected 0 or more")
-    if keys is None:
-        keys = range(n)
-    if len(keys) != n:
-        raise InputError(f"{len(keys)} keys for {n} images: give one key per image")
-    for first in range(0, n, _positive(batch_size)):
-        part = slice(first, min(first + batch_size, n))
-        yield part, Noise(seed, keys[part])
+        return fresh(to_images(images, self.config.images)).to(self.device)

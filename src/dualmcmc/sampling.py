@@ -27,6 +27,15 @@ class Synthesis(NamedTuple):
     x_model: Tensor
 
 
+class Inpainting(NamedTuple):
+    """Figure 5's stages, each (B, *): g(mu(x)), g after the latent chain, after the data chain too; z+ (B, d)."""
+
+    by_inference: Tensor
+    by_latent_chain: Tensor
+    by_data_chain: Tensor
+    z_post: Tensor
+
+
 class Explanation(NamedTuple):
     """z0, where the latent chain starts, and z+, where it ends, both (B, d)."""
 
@@ -69,22 +78,73 @@ def explain(
     *,
     noise: Noise,
     start: Literal["draw", "mean", "prior"] = "draw",
+    visible: Tensor | None = None,
     trace: Trace | None = None,
 ) -> Explanation:
     """The latent chain on log p(x, z), Eq. 21, for images x (B, *).
 
     It starts at a draw of q(z given x) (training), at its mean (a trained model), or at the prior
-    (the noise-initialised chain that the paper compares with in its Figure 3).
+    (the noise-initialised chain that the paper compares with in its Figure 3). With `visible`, a mask, the
+    chain explains those pixels alone (Eq. M1); q sees x as it is.
     """
     with torch.no_grad():
         if start == "prior":
-            z_init = prior(trio, len(x), noise=noise)
+            # Not the draws that `synthesise` makes of the same noise: the two chains start independently.
+            z_init = prior(trio, len(x), noise=noise.stream("latent_start"))
         else:
             mean, log_variance = trio.q(x)
             z_init = mean
             if start == "draw":
                 z_init = densities.draw_diagonal_normal(mean, log_variance, noise=noise.stream("q"))
     z_post = langevin(
-        lambda z: trio.log_joint(x, z), z_init, chain, noise=noise.stream("latent_chain"), trace=trace
+        lambda z: trio.log_joint(x, z, visible=visible),
+        z_init,
+        chain,
+        noise=noise.stream("latent_chain"),
+        trace=trace,
     )
     return Explanation(z_init, z_post)
+
+
+def inpaint(
+    trio: Trio,
+    x: Tensor,
+    hidden: Tensor,
+    latent_chain: Chain,
+    data_chain: Chain,
+    *,
+    noise: Noise,
+    visible_pixels: Literal["free", "clamped"] = "free",
+) -> Inpainting:
+    """What hidden pixels may be, by the three stages of the paper's Figure 5.
+
+    The inference network sees x with mid-grey in the hidden pixels; the latent chain explains the visible
+    pixels alone (M1); the data chain starts at g(z+) and moves all pixels (free), or the hidden ones given the
+    visible ones (clamped): it then follows h at x with its visible pixels put back. No stage's value pastes
+    visible pixels over its own, so each can be scored with and without; what hidden pixels hold is never read.
+
+    Arguments:
+        trio: the networks.
+        x: images (B, C, S, S).
+        hidden: bool (B, 1, S, S), True where a pixel is to be found.
+        latent_chain: its steps, step and temperature.
+        data_chain: likewise.
+        noise: the only source of randomness.
+        visible_pixels: what the data chain may do with them.
+    """
+    visible = ~hidden
+    occluded = torch.where(visible, x, torch.zeros_like(x))
+    z_init, z_post = explain(trio, occluded, latent_chain, noise=noise, start="mean", visible=visible)
+    with torch.no_grad():
+        by_inference, by_latent_chain = trio.g(z_init), trio.g(z_post)
+    if visible_pixels == "free":
+        by_data_chain = revise(trio, by_latent_chain, data_chain, noise=noise)
+    else:
+
+        def put_back(state: Tensor) -> Tensor:
+            return torch.where(visible, occluded, state)
+
+        log_density = lambda state: trio.h(put_back(state))  # noqa: E731
+        moved = langevin(log_density, by_latent_chain, data_chain, noise=noise.stream("data_chain"))
+        by_data_chain = put_back(moved)
+    return Inpainting(by_inference, by_latent_chain, by_data_chain, z_post)

@@ -78,6 +78,8 @@ class DualMCMC:
     """The data chain of a trained model (`sample`)."""
     start: Literal["mean", "draw"] = "mean"
     """Where the data chain starts: at g(z) (released code), or at a draw of p(x given z) (Eq. 20)."""
+    latent_start: Literal["draw", "prior"] = "draw"
+    """Where the latent chain starts: at a draw of q(z given x) (Eq. 21), or at the prior (Table 4, L = 10)."""
     sigma: Annotated[float, Gt(0)] = 0.3
     """Standard deviation of p(x given z)."""
     generator_data_weight: Weight = 1.0

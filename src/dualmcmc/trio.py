@@ -56,9 +56,9 @@ class Trio(nn.Module):
         out: Tensor = self.generator(z)
         return densities.at_least_float32(out)
 
-    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x, z), Eq. 4: x (B, *), z (B, d); returns (B,)."""
-        return densities.normal(x, self.g(z), self.sigma) + densities.standard_normal(z)
+    def log_joint(self, x: Tensor, z: Tensor, *, visible: Tensor | None = None) -> Tensor:
+        """log p(x, z), Eq. 4: x (B, *), z (B, d); returns (B,). With `visible`, log p(those pixels of x, z)."""
+        return densities.normal(x, self.g(z), self.sigma, where=visible) + densities.standard_normal(z)
 
     def q(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z given x), each (B, d), the latter within `LOG_VARIANCE_RANGE`."""

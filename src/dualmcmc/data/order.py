@@ -48,3 +48,9 @@ def _permutation(seed: int, epoch: int, images: int) -> np.ndarray:
     # RandomState's stream is frozen for ever, unlike that of numpy's newer Generator.
     bits = np.random.MT19937(np.random.SeedSequence([_STREAM, seed, epoch]))
     return np.random.RandomState(bits).permutation(images).astype(np.int64)
+
+
+def spread(images: int, wanted: int) -> list[int]:
+    """Up to `wanted` positions, evenly spread over `images`."""
+    count = min(images, wanted)
+    return [i * images // count for i in range(count)]

@@ -1,7 +1,7 @@
 """The model folder: what users ship. `model.safetensors`, `config.json`, a model card; never pickle.
 
 Weights are those of the average (EMA) of a run, spectral norm folded in, under plain names
-`energy.*`, `generator.*`, `inference.*`.
+`energy.*`, `generator.*`, `inference.*`. `scores.json` holds quantiles of training images' log-densities.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dualmcmc import __version__, config, networks, spectral
 from dualmcmc.errors import InputError
+from dualmcmc.scoring import QUANTILES, TrainingScores
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, tensors
 from dualmcmc.storage.files import new_folder, write_json, write_text
@@ -21,7 +23,8 @@ from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.trio import Trio
 
 WEIGHTS = "model.safetensors"
-FILES = {WEIGHTS, "config.json", "README.md"}
+SCORES = "scores.json"
+FILES = {WEIGHTS, SCORES, "config.json", "README.md"}
 
 
 def plain_networks(settings: Config) -> Trio:
@@ -45,7 +48,7 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None) -> Trio:
     )
 
 
-def save(folder: Path, trio: Trio, settings: Config, step: int) -> None:
+def save(folder: Path, trio: Trio, settings: Config, step: int, scores: TrainingScores | None = None) -> None:
     """Writes the model folder, whole or not at all; a model already there is replaced.
 
     Raises:
@@ -60,6 +63,9 @@ def save(folder: Path, trio: Trio, settings: Config, step: int) -> None:
         about = {"library": "dualmcmc", "version": __version__, "format": 1, "step": step}
         write_json(temporary / "config.json", {**about, "config": config.to_dict(settings)})
         write_text(temporary / "README.md", _card(settings, step))
+        if scores is not None:
+            about = {"log_density_quantiles": scores.quantiles.tolist(), "images": scores.images}
+            write_json(temporary / SCORES, {**about, "data": scores.data, "fingerprint": scores.fingerprint})
 
 
 def load(place: str | Path) -> tuple[Trio, Config, int]:
@@ -79,6 +85,30 @@ def load(place: str | Path) -> tuple[Trio, Config, int]:
     trio = plain_networks(settings)
     fill(trio, tensors.load(folder / WEIGHTS), str(folder / WEIGHTS))
     return trio.eval().requires_grad_(False), settings, step
+
+
+def load_scores(place: str | Path) -> TrainingScores | None:
+    """The training images' score quantiles that a model folder keeps; None if it has none.
+
+    Raises:
+        InputError: there is no model there, or the file is damaged.
+    """
+    path = _find(place) / SCORES
+    if not path.is_file():
+        return None
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        quantiles = np.asarray(kept["log_density_quantiles"], dtype=np.float64)
+        scores = TrainingScores(quantiles, int(kept["images"]), str(kept["data"]), str(kept["fingerprint"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}): delete it, and give score --reference TRAINING-IMAGES"
+        ) from None
+    if quantiles.shape != (QUANTILES,) or not (np.diff(quantiles) >= 0).all() or not np.isfinite(quantiles).all():
+        raise InputError(
+            f"{path} does not hold {QUANTILES} ascending quantiles: delete it, and give score --reference"
+        )
+    return scores
 
 
 @torch.no_grad()
@@ -167,7 +197,7 @@ def _download(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=[WEIGHTS, "config.json"], etag_timeout=5))
+        return Path(snapshot_download(repository, allow_patterns=[WEIGHTS, SCORES, "config.json"], etag_timeout=5))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
             f"no folder {repository}, and the hub has no such model or is out of reach "

@@ -57,7 +57,7 @@ class DualMCMCTeaching(nn.Module):
         watch.mark("data_chain")
 
         # Explain: z0 ~ q(z | x+); K_z steps on log p(x+, z) take z0 to z+ (Eq. 21)
-        z_init, z_post = explain(frozen, x_data, s.latent_chain, noise=noise)
+        z_init, z_post = explain(frozen, x_data, s.latent_chain, noise=noise, start=s.latent_start)
         watch.mark("latent_chain")
 
         # Teach: each chain teaches the network that started it (Eqs. 17 to 19)

@@ -117,7 +117,8 @@ class Occasions:
 
     def _export(self, model: Model) -> None:
         try:
-            pretrained.save(self.run.model, model.trio, model.config, model.step)
+            model.calibrate(self.sets.train)
+            model.save_pretrained(self.run.model)
         except OSError as error:
             raise TrainingError(
                 f"could not write {self.run.model} ({error}); the checkpoints in {self.run.checkpoints} are intact"

@@ -1,0 +1,70 @@
+"""What every call on a model sees to: the mode torch is in, lengths and batches, and noise by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from dualmcmc.errors import InputError
+from dualmcmc.noise import Noise
+from dualmcmc.settings import Chain
+
+if TYPE_CHECKING:
+    from dualmcmc.model import Model
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def plain_mode(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
+    """Chains need gradients and ordinary tensors in float32, whatever mode the caller is in."""
+
+    @wraps(method)
+    def wrapped(self: Model, *args: P.args, **kwargs: P.kwargs) -> R:
+        device = self.device.type
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.autocast(device, enabled=False),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        ):
+            return method(self, *args, **kwargs)
+
+    return wrapped
+
+
+def fresh(x: Tensor) -> Tensor:
+    """A tensor autograd may save: those made under inference mode must be cloned outside it."""
+    return x.clone() if x.is_inference() else x
+
+
+def of_length(chain: Chain, steps: int | None) -> Chain:
+    """The chain with another number of steps; None: as it is."""
+    if steps is not None and steps < 0:
+        raise InputError(f"a chain of {steps} steps: expected 0 or more")
+    return chain if steps is None else replace(chain, steps=steps)
+
+
+def positive(batch_size: int) -> int:
+    """The batch size, checked."""
+    if batch_size < 1:
+        raise InputError(f"batches of {batch_size} images: expected 1 or more")
+    return batch_size
+
+
+def batches(n: int, seed: int, keys: Sequence[int] | None, batch_size: int) -> Iterator[tuple[slice, Noise]]:
+    """Consecutive parts of n rows, each with the noise of its keys; None: row i has key i."""
+    if n < 0:
+        raise InputError(f"{n} images: expected 0 or more")
+    if keys is None:
+        keys = range(n)
+    if len(keys) != n:
+        raise InputError(f"{len(keys)} keys for {n} images: give one key per image")
+    for first in range(0, n, positive(batch_size)):
+        part = slice(first, min(first + batch_size, n))
+        yield part, Noise(seed, keys[part])

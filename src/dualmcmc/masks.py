@@ -1,0 +1,130 @@
+"""Which pixels are hidden: the masks of the paper's Figure 5, and a user's own.
+
+    center:20       a centred square of 20 pixels a side
+    blocks:0.3      square blocks that cover 30 % of the pixels
+    mask.png        a picture; white is hidden
+    M20, M30, M40   centred squares of round(20/64), ... of the side (20, ... pixels at 64: the paper's)
+    R20, R30, R40   blocks:0.2, ...
+
+Blocks are cells of the grid that divides the image into 8x8 cells (7x7 at 28 pixels); as many of them as come
+nearest to the share asked for. Which ones is a function of (seed, key of the image). The paper states
+neither size nor place of its blocks. A centred square of odd excess lies one pixel towards the top left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualmcmc.errors import InputError
+from dualmcmc.noise import Noise
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    MaskLike = str | Path | Tensor | np.ndarray | Image.Image
+
+PAPER = ("M20", "M30", "M40", "R20", "R30", "R40")
+_SPEC = "center:PIXELS, blocks:SHARE, M20, R20 (and 30, 40), or a mask picture whose white is hidden"
+
+
+def hidden(mask: MaskLike, size: int, keys: Sequence[int], seed: int = 0) -> Tensor:
+    """The hidden pixels of images with these keys.
+
+    Arguments:
+        mask: a specification (above), a PIL picture, or an array or tensor of (S, S), (1, S, S) or (N, 1, S, S)
+            in which what is not 0 is hidden.
+        size: side S of the images.
+        keys: one integer per image; blocks lie elsewhere for another key.
+        seed: of the blocks' places.
+
+    Returns:
+        bool, (N, 1, S, S).
+
+    Raises:
+        InputError: the mask cannot be understood or read, or has another size.
+    """
+    if isinstance(mask, (str, Path)):
+        return _from_spec(str(mask), size, keys, seed)
+    if isinstance(mask, (Tensor, np.ndarray)):
+        return _from_values(torch.as_tensor(mask), size, len(keys))
+    return _for_all(_from_picture(mask, "the mask", size), len(keys))
+
+
+def _from_spec(spec: str, size: int, keys: Sequence[int], seed: int) -> Tensor:
+    kind, _, value = spec.partition(":")
+    if named := re.fullmatch(r"([MR])([1-9]\d)", spec):
+        percent = int(named[2])
+        kind, value = (
+            ("blocks", str(percent / 100)) if named[1] == "R" else ("center", str(round(percent * size / 64)))
+        )
+    if kind == "center" and value:
+        return _for_all(_centre(value, size), len(keys))
+    if kind == "blocks" and value:
+        return _blocks(value, size, keys, seed)
+    if not Path(spec).is_file():
+        raise InputError(f"mask {spec!r} is neither a specification nor a file: give {_SPEC}")
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(spec) as picture:
+            return _for_all(_from_picture(picture, f"mask {spec}", size), len(keys))
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"mask {spec} cannot be read as a picture ({error}): give {_SPEC}") from None
+
+
+def _centre(value: str, size: int) -> Tensor:
+    side = int(value) if value.isdigit() else 0
+    if not 1 <= side <= size:
+        raise InputError(f"mask center:{value}: give a whole number of pixels from 1 to {size}, the images' side")
+    mask = torch.zeros(size, size, dtype=torch.bool)
+    first = (size - side) // 2
+    mask[first : first + side, first : first + side] = True
+    return mask
+
+
+def _blocks(value: str, size: int, keys: Sequence[int], seed: int) -> Tensor:
+    try:
+        share = float(value)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise InputError(f"mask blocks:{value}: give the share of pixels to hide, between 0 and 1")
+    side = size // 8 if size % 8 == 0 else size // 7
+    cells = (size // side) ** 2
+    order = Noise(seed, keys, path=("blocks",)).normal_like(torch.empty(len(keys), cells)).argsort(1)
+    chosen = torch.zeros(len(keys), cells, dtype=torch.bool)
+    chosen.scatter_(1, order[:, : max(1, round(share * cells))], True)
+    grid = chosen.reshape(len(keys), 1, size // side, size // side)
+    return grid.repeat_interleave(side, 2).repeat_interleave(side, 3)
+
+
+def _from_picture(picture: Image.Image, name: str, size: int) -> Tensor:
+    from PIL import Image
+
+    if picture.width != picture.height:
+        raise InputError(f"{name} is {picture.width}x{picture.height}: a mask must be square, as images are")
+    grey = picture.convert("L").resize((size, size), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.asarray(grey) >= 128)
+
+
+def _from_values(mask: Tensor, size: int, n: int) -> Tensor:
+    shapes = [(size, size), (1, size, size), (1, 1, size, size), (n, 1, size, size)]
+    if tuple(mask.shape) not in shapes:
+        raise InputError(
+            f"a mask of shape {tuple(mask.shape)}: expected ({size}, {size}) or ({n}, 1, {size}, {size})"
+        )
+    if mask.is_floating_point() and not mask.isfinite().all():
+        raise InputError("the mask holds NaN or infinity: expected bool, or 0 for visible and 1 for hidden")
+    return _for_all(mask != 0, n) if len(mask) != n or mask.ndim < 4 else mask != 0
+
+
+def _for_all(mask: Tensor, n: int) -> Tensor:
+    size = mask.shape[-1]
+    return mask.reshape(1, 1, size, size).expand(n, 1, size, size)
