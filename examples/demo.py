@@ -24,7 +24,7 @@ from sklearn.svm import SVC
 from dualmcmc import InputError, Model, data
 from dualmcmc.cli.arguments import parse
 from dualmcmc.data import ImageSet, to_uint8
-from dualmcmc.metrics import Reconstruction
+from dualmcmc.metrics import compare
 from dualmcmc.pictures import save_rows, save_side_by_side
 from dualmcmc.storage.run_folder import RunFolder
 
@@ -57,9 +57,7 @@ def features(pixels: np.ndarray) -> np.ndarray:
 
 def mse(model: Model, x: torch.Tensor, seed: int, **how: object) -> float:
     """Reconstruction error of images x, as `Model.reconstruct` with these arguments makes it."""
-    stream = Reconstruction()
-    stream.update(x, model.reconstruct(x, seed=seed, **how))
-    return stream.compute()["mse"]
+    return compare(x, model.reconstruct(x, seed=seed, **how)).mse.mean().item()
 
 
 def main(args: list[str]) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
+from annotated_types import Ge
 
 from dualmcmc.errors import InputError
 
@@ -16,6 +18,51 @@ Run = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
 """A run folder, a model folder or a hub id."""
 Json = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
 Weights = Literal["ema", "live"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnModel:
+    """What every verb on a trained model takes."""
+
+    run: Run
+    """A run folder, a model folder or a hub id."""
+    seed: int = 0
+    """Of all randomness; result i depends on the seed and i only."""
+    weights: Weights = "ema"
+    """ema: the average over training; live: the newest checkpoint's weights."""
+    device: str | None = None
+    """cpu, cuda, cuda:N or mps; default: the best there is."""
+    batch_size: Annotated[int, Ge(1)] = 64
+    """Images at once; changes speed and memory, never a result."""
+    json: Json = None
+    """Write the figures as JSON to this file; - is standard output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnImages(OnModel):
+    """What every verb on a user's images takes."""
+
+    data: str
+    """Images: a data reference as for `train`; sets with splits of their own give their test split."""
+    n: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    """How many images, the first ones; default: all."""
+    skip_bad: bool = False
+    """Leave unreadable images out, and count them, instead of refusing the data."""
+    verify: bool = False
+    """Read all of the data again to see whether it is what was decoded before; else names, sizes, times decide."""
+
+
+def check_counts(**counts: int | None) -> None:
+    """Refuses numbers that are too small: those named *steps below 0, any other below 1.
+
+    Raises:
+        InputError: naming the first such.
+    """
+    for name, value in counts.items():
+        least = 0 if name.endswith("steps") else 1
+        if value is not None and value < least:
+            flag = "-n" if name == "n" else f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} {value}: give {least} or more")
 
 
 def parse(kind: type[T], args: list[str], verb: str, *, default: T | None = None) -> T:

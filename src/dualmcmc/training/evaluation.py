@@ -11,14 +11,15 @@ It is no FID, and nothing to compare runs by.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dualmcmc.data import ImageSet
-from dualmcmc.metrics import frechet
+from dualmcmc.metrics import Moments, frechet_distance
 from dualmcmc.model import Model
 from dualmcmc.networks import Inference
 from dualmcmc.settings import Config
@@ -28,18 +29,6 @@ STATEMENT = (
     "Frechet distance of samples to training images / feature variance in the inference network's trunk"
 )
 SEED = 20_231_206
-
-
-class TrunkFeatures(nn.Module):
-    """The inference network's trunk as a feature network for torchmetrics: (B, C, S, S) to (B, num_features)."""
-
-    def __init__(self, inference: Inference) -> None:
-        super().__init__()
-        self.inference, self.num_features = inference, inference.num_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of images in [-1, 1], on the CPU, where torchmetrics adds them up in float64."""
-        return self.inference.features(x).cpu()
 
 
 def evaluation_protocol(config: Config) -> dict[str, Any]:
@@ -58,14 +47,11 @@ def small_evaluation(
         mse_inference and mse_chain (in [-1, 1]), feature_distance (trunk features), and `value`.
     """
     mse_inference, mse_chain, pixels = _reconstruct(model, heldout, images, batch_size)
-    inference = model.trio.inference
-    assert isinstance(inference, Inference)
-    distance = frechet(TrunkFeatures(inference))
-    variance = _feature_variance(distance, model, train, images, batch_size)
-    for first in range(0, images, batch_size):
-        keys = range(first, min(first + batch_size, images))
-        distance.update(model.sample(len(keys), seed=SEED, keys=keys, batch_size=batch_size), real=False)
-    feature_distance = float(distance.compute())
+    reference = _trunk_moments(model, (train.tensor(part) for part in _spread(len(train), images, batch_size)))
+    parts = (range(first, min(first + batch_size, images)) for first in range(0, images, batch_size))
+    samples = (model.sample(len(keys), seed=SEED, keys=keys, batch_size=batch_size) for keys in parts)
+    feature_distance = frechet_distance(reference, _trunk_moments(model, samples))
+    variance = max(reference.covariance.trace().item(), 1e-12)
     return {
         "mse_inference": mse_inference,
         "mse_chain": mse_chain,
@@ -95,13 +81,11 @@ def _reconstruct(model: Model, heldout: ImageSet, images: int, batch_size: int) 
     return inferred / n, revised / n, max(variance, 1e-12)
 
 
-def _feature_variance(distance: nn.Module, model: Model, train: ImageSet, images: int, batch_size: int) -> float:
-    """Feeds training images to the distance; returns the total variance of their features."""
-    seen = []
+def _trunk_moments(model: Model, batches: Iterable[Tensor]) -> Moments:
+    """Moments of the features of batches of images in the inference network's trunk."""
     inference = model.trio.inference
     assert isinstance(inference, Inference)
-    for indices in _spread(len(train), images, batch_size):
-        x = train.tensor(indices).to(model.device)
-        distance.update(x, real=True)  # type: ignore[operator]
-        seen.append(inference.features(x))
-    return max(torch.cat(seen).var(0).sum().item(), 1e-12)
+    moments = Moments(inference.num_features)
+    for x in batches:
+        moments.update(inference.features(x.to(model.device)))
+    return moments
