@@ -7,7 +7,7 @@ size, order or neighbours. Everything works inside a caller's `torch.inference_m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,9 +19,9 @@ from dualmcmc.calls import batches, fresh, of_length, plain_mode, positive
 from dualmcmc.data.order import spread
 from dualmcmc.errors import InputError
 from dualmcmc.inputs import to_images
-from dualmcmc.langevin import score
+from dualmcmc.langevin import Trace, score
 from dualmcmc.noise import Noise
-from dualmcmc.sampling import Inpainting, explain, generate, inpaint, prior, revise
+from dualmcmc.sampling import Inpainting, Trajectory, explain, generate, inpaint, prior, revise
 from dualmcmc.scoring import Scores, Surprise, TrainingScores
 from dualmcmc.settings import Config
 from dualmcmc.storage import pretrained
@@ -218,6 +218,38 @@ class Model:
         return torch.cat([*rows, *(self.trio.log_pi(part) for part in x.split(positive(batch_size)))])
 
     @plain_mode
+    def data_trajectory(
+        self, n: int, at: Collection[int], *, seed: int = 0, keys: Sequence[int] | None = None
+    ) -> Trajectory:
+        """What `sample` passes through, for n chains at once: states after the steps of `at`, not clamped.
+
+        One chain as long as the largest of `at` serves all; the state after step k is `sample`'s of k steps.
+        `log_density` is h(x), not divided by a temperature.
+        """
+        method, noise = self.config.method, Noise(seed, range(n) if keys is None else keys)
+        x = generate(self.trio, prior(self.trio, n, noise=noise), method.start, noise=noise)
+        trace = Trace(at=at)
+        revise(self.trio, x, of_length(method.test_chain, max(at)), noise=noise, trace=trace)
+        return _trajectory(trace, n)
+
+    @plain_mode
+    def latent_trajectory(
+        self,
+        images: Pictures,
+        at: Collection[int],
+        *,
+        seed: int = 0,
+        keys: Sequence[int] | None = None,
+        start: Literal["mean", "draw", "prior"] = "mean",
+    ) -> Trajectory:
+        """What `infer` passes through, for all images at once: codes after the steps of `at`; f is log p(x, z)."""
+        x = self._images(images)
+        noise, trace = Noise(seed, range(len(x)) if keys is None else keys), Trace(at=at)
+        chain = of_length(self.config.method.latent_chain, max(at))
+        explain(self.trio, x, chain, noise=noise, start=start, trace=trace)
+        return _trajectory(trace, len(x))
+
+    @plain_mode
     def prior(self, n: int, *, seed: int = 0, keys: Sequence[int] | None = None) -> Tensor:
         """Codes drawn from the prior N(0, I), those that `sample` decodes for the same seed and keys: (n, d)."""
         rows = [torch.empty((0, self.trio.latent_dim), device=self.device)]
@@ -408,3 +440,8 @@ class Model:
 
     def _images(self, images: Pictures) -> Tensor:
         return fresh(to_images(images, self.config.images)).to(self.device)
+
+
+def _trajectory(trace: Trace, n: int) -> Trajectory:
+    norms = torch.stack(trace.gradient_norm, 1) if trace.gradient_norm else trace.log_density[0].new_empty(n, 0)
+    return Trajectory(trace.states, torch.stack(trace.log_density, 1), norms)

@@ -36,6 +36,14 @@ class Inpainting(NamedTuple):
     z_post: Tensor
 
 
+class Trajectory(NamedTuple):
+    """Where chains passed: states by step, each (B, *); f after each step (B, K + 1); |grad f| at each (B, K)."""
+
+    states: dict[int, Tensor]
+    log_density: Tensor
+    gradient_norm: Tensor
+
+
 class Explanation(NamedTuple):
     """z0, where the latent chain starts, and z+, where it ends, both (B, d)."""
 

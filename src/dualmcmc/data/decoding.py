@@ -71,8 +71,8 @@ def _write(
     folder.mkdir()
     digest = hashlib.sha256(repr((rule.size, rule.size, rule.channels)).encode())
     content = hashlib.sha256()
-    count = skipped = 0
-    first_bad = ""
+    count = 0
+    bad: list[str] = []
     with (folder / "pixels.u8").open("wb") as pixels_file, (folder / "names.jsonl").open("wb") as names_file:
         for item in split.items():
             encoded = read_item(item)
@@ -80,9 +80,7 @@ def _write(
             try:
                 image = _decoded(item, encoded, rule)
             except InputError as error:
-                if not skip_bad:
-                    raise InputError(f"{error}; --skip-bad skips such pictures") from error
-                skipped, first_bad = skipped + 1, first_bad or str(error)
+                bad.append(str(error))
             else:
                 raw = image.tobytes()
                 pixels_file.write(raw)
@@ -90,14 +88,16 @@ def _write(
                 names_file.write(json.dumps(item.name).encode() + b"\n")
                 count += 1
             if progress:
-                progress(count + skipped, split.count)
+                progress(count + len(bad), split.count)
         names_bytes = names_file.tell()
-    if not count and skipped:
-        raise InputError(f"data {title}: none of its {skipped} pictures can be read, the first being {first_bad}")
+    if bad and not skip_bad:  # all are read first, so that each bad one is named at once
+        raise InputError(f"{'; '.join(bad)}; --skip-bad skips such pictures")
+    if not count and bad:
+        raise InputError(f"data {title}: none of its {len(bad)} pictures can be read, the first being {bad[0]}")
     if not count:
         raise NoImagesError(f"data {title} holds no image in this split: choose another as REF:split")
     shape = (count, rule.size, rule.size, rule.channels)
-    entry = Entry(shape, skipped, names_bytes, digest.hexdigest(), content.hexdigest())
+    entry = Entry(shape, len(bad), names_bytes, digest.hexdigest(), content.hexdigest())
     (folder / "entry.json").write_text(json.dumps(asdict(entry)), encoding="utf-8")
 
 

@@ -1,0 +1,128 @@
+"""`dualmcmc evaluate RUN`: what the paper measures, into RUN/metrics.json and RUN/figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualmcmc.cli.arguments import OnModel, check_counts, parse
+from dualmcmc.cli.gists import gist
+from dualmcmc.cli.output import check_json, show, write_json
+from dualmcmc.errors import InputError
+from dualmcmc.tasks.plan import TASKS, Plan, Task
+
+if TYPE_CHECKING:
+    from dualmcmc.tasks.setting import Result, Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Plan, OnModel):
+    """Measures a trained model: figures with their protocol into RUN/metrics.json, drawings into RUN/figures.
+
+    generation: FID, KID, IS; reconstruction: MSE, PSNR, SSIM (Table 3, Figure 3); revision: Figure 2 and the
+    chains' health; interpolation: Figure 4; ood: AUROC (Table 8); inpainting: Figure 5.
+    """
+
+    tasks: tuple[Task, ...] = TASKS
+    """Which of them."""
+    data: str | None = None
+    """Images to measure on, and their training images; default: the run's own data."""
+    features: str = "inception"
+    """Generation: inception (FID; its weights are fetched once), inception768, cifar10_resnet20, or pixels."""
+    feature_weights: Path | None = None
+    """Weights of that network: .safetensors, or .npz of plain arrays."""
+    images: str | None = None
+    """Generation: measure these images (a folder, or any data reference) instead of the model's samples."""
+    resize: bool = False
+    """Take data (or --images) of another size or other colours than the model's, made so by the data rule."""
+    skip_bad: bool = False
+    """Leave unreadable images out, and count them, instead of refusing the data."""
+    out: Path | None = None
+    """Folder for the drawings; default: RUN/figures (elsewhere: figures)."""
+
+
+def evaluate(args: list[str]) -> None:
+    """Runs the verb on its arguments."""
+    options = parse(Evaluate, args, "evaluate")
+    check_json(options.json)
+    _check(options)
+    from dualmcmc import figures
+    from dualmcmc.cli.loading import load_model, place_in_run
+    from dualmcmc.parallel import Processes
+    from dualmcmc.tasks.running import setting_of
+
+    processes = Processes.current(options.device)
+    setting = setting_of(
+        load_model(replace(options, device=str(processes.device))),
+        options.data,
+        options.held_out,
+        resize=options.resize,
+        skip_bad=options.skip_bad,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        processes=processes,
+        about={"run": str(options.run), "weights": options.weights},
+    )
+    found = {}
+    for task, result in _results(options, setting):
+        found[task] = result.figures
+        if processes.main:
+            drawing = figures.save(task, result, options.out or place_in_run(options.run, "figures"))
+            _keep(options.run, task, result.figures)
+            show(f"{task}: {drawing}\n{gist(task, result.figures)}", options.json)
+    if processes.main:
+        write_json(options.json, found)
+    processes.wait()
+
+
+def _check(options: Evaluate) -> None:
+    names = ("n", "held_out", "chains", "pairs", "batch_size", "reference_images")
+    check_counts(**{name: getattr(options, name) for name in names})
+    for name in ("steps", "latent_steps", "noise_steps"):
+        if any(k < 0 for k in getattr(options, name) or ()):
+            raise InputError(f"--{name.replace('_', '-')}: give whole numbers of 0 or more")
+    if not options.tasks:
+        raise InputError(f"--tasks: name some of {', '.join(TASKS)}")
+    if options.steps == ():
+        raise InputError("--steps: give at least one length, as --steps 0 30")
+    if options.images is not None and set(options.tasks) not in ({"generation"}, set(TASKS)):
+        raise InputError("--images goes with the generation task only: leave --tasks out")
+
+
+def _results(options: Evaluate, setting: Setting) -> Iterator[tuple[Task, Result]]:
+    from dualmcmc.tasks import running
+
+    if options.images is not None:
+        yield "generation", _of_images(options, setting)
+        return
+    needed = {"generation", "revision"} & set(options.tasks)
+    network: str | None = options.features if needed else None
+    if needed == {"revision"} and options.features == "inception" and options.feature_weights is None:
+        network = None  # a distance is a part of revision that it can do without
+    yield from running.run(options.tasks, setting, options, network, options.feature_weights)
+
+
+def _of_images(options: Evaluate, setting: Setting) -> Result:
+    from dualmcmc import data, features
+    from dualmcmc.tasks.generation import folder
+    from dualmcmc.tasks.reference import reference
+    from dualmcmc.tasks.running import check_native
+
+    assert options.images is not None
+    if not options.resize:
+        check_native(setting.model, options.images)
+    network = features.load(options.features, options.feature_weights, setting.model.device)
+    images = data.load(options.images, setting.model.config.images, skip_bad=options.skip_bad)
+    seen = reference(setting, network, options.reference_images)
+    return folder(setting, network, seen, images, Path(options.images))
+
+
+def _keep(run: str, task: str, entry: dict[str, Any]) -> None:
+    """Into metrics.json, where there is a run."""
+    from dualmcmc.storage.run_folder import RunFolder
+
+    folder = RunFolder(Path(run))
+    if (folder.path / "config.json").is_file() and folder.log.exists():
+        folder.add_metrics(task, entry)

@@ -1,0 +1,83 @@
+"""What an evaluation prints: the main figures of each task as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dualmcmc.cli.output import table
+from dualmcmc.tasks.plan import Task
+
+
+def gist(task: Task, figures: dict[str, Any]) -> str:
+    """A task's main figures as a table."""
+    return table(GISTS[task](figures))
+
+
+def _generation(figures: dict[str, Any]) -> list[list[str]]:
+    kinds: dict[str, Any] = figures["figures"]
+    if "steps" not in figures:
+        return [["", "images"], *([name, _number(value)] for name, value in kinds.items())]
+    steps = [str(k) for k in figures["steps"]]
+    rows = [["steps of the data chain", *steps]]
+    return rows + [[name, *(_number(values[k]) for k in steps)] for name, values in kinds.items()]
+
+
+def _reconstruction(figures: dict[str, Any]) -> list[list[str]]:
+    kinds = {"inference": figures["inference"]}
+    kinds |= {f"inference + {k} steps": values for k, values in figures["from_inference"].items()}
+    kinds |= {f"noise + {k} steps": values for k, values in figures["from_noise"].items()}
+    kinds[f"PCA, {figures['pca']['dimensions']} dimensions"] = figures["pca"]
+    names = ("mse", "mse01", "psnr", "ssim")
+    rows = [["", "MSE [-1, 1]", "MSE [0, 1]", "PSNR", "SSIM"]]
+    return rows + [[kind, *(_number(values[name]) for name in names)] for kind, values in kinds.items()]
+
+
+def _revision(figures: dict[str, Any]) -> list[list[str]]:
+    data, latent, distance = figures["data_chain"], figures["latent_chain"], figures["distance"]
+    rows = [["", "at the start", "at the end"]]
+    rows.append(["log-density", _number(data["log_density"][0]), _number(data["log_density"][-1])])
+    rows.append(["MSE", _number(latent["mse"][0]), _number(latent["mse"][-1])])
+    if distance is not None:
+        name, *values = distance.values()
+        rows.append([name, *map(_number, values)])
+    rows.append(["pixels moved, rms", "0", _number(data["moved"])])
+    return [*rows, ["h gained in ten times the length", "0", _number(data["long"]["drift"])]]
+
+
+def _interpolation(figures: dict[str, Any]) -> list[list[str]]:
+    rows = [["log-density dips by", "linear", "spherical"]]
+    return rows + [
+        [f"between {kind}", *(_number(figures[kind][path]["dip"]) for path in ("linear", "spherical"))]
+        for kind in ("prior", "images")
+    ]
+
+
+def _ood(figures: dict[str, Any]) -> list[list[str]]:
+    kinds = ("log_density", "reconstruction_error", "gradient_norm", "combination")
+    rows = [["AUROC by", *kinds]]
+    return rows + [[name, *(_number(of[kind]["auroc"]) for kind in kinds)] for name, of in figures["sets"].items()]
+
+
+def _inpainting(figures: dict[str, Any]) -> list[list[str]]:
+    stages = ("inference", "latent_chain", "data_chain")
+    rows = [["PSNR / SSIM", *stages]]
+    return rows + [
+        [mask, *(f"{_number(of['stages'][s]['psnr'])} / {of['stages'][s]['ssim']:.3f}" for s in stages)]
+        for mask, of in figures["masks"].items()
+    ]
+
+
+GISTS = {
+    "generation": _generation,
+    "reconstruction": _reconstruction,
+    "revision": _revision,
+    "interpolation": _interpolation,
+    "ood": _ood,
+    "inpainting": _inpainting,
+}
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['mean']:.4g} ± {value['standard_error']:.2g}"
+    return f"{value:.4g}"

@@ -1,0 +1,92 @@
+"""`dualmcmc inpaint RUN --data REF --mask SPEC`: hidden pixels found in three stages, as pictures and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from annotated_types import Ge
+
+from dualmcmc.cli.arguments import OnImages, check_counts, parse
+from dualmcmc.cli.output import check_json, show, table, write_json
+
+if TYPE_CHECKING:
+    from dualmcmc.data import ImageSet
+    from dualmcmc.model import Model
+
+SHOWN = 16
+"""Columns of stages.png, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(OnImages):
+    """Hides pixels of images and finds them: by inference, after the latent chain, after the data chain too.
+
+    Writes inpainted/00000-NAME.png ... (visible pixels as given), and stages.png, whose rows are the images,
+    occluded, and the three stages, nothing pasted.
+    """
+
+    mask: Annotated[str, tyro.conf.arg(metavar="SPEC")]
+    """center:20 (pixels), blocks:0.3 (share), M20 to R40 (the paper's), or a picture whose white is hidden."""
+    latent_steps: Annotated[int, Ge(0)] | None = None
+    """Length of the latent chain, which explains the visible pixels; default: as in training."""
+    data_steps: Annotated[int, Ge(0)] | None = None
+    """Length of the data chain after it; default: the run's test chain."""
+    visible: Literal["free", "clamped"] = "free"
+    """Whether the data chain may move visible pixels."""
+    out: Path | None = None
+    """Folder to write to, new or empty; default: RUN/inpainted, or inpainted for a model elsewhere."""
+
+
+def inpaint(args: list[str]) -> None:
+    """Runs the verb on its arguments."""
+    options = parse(Inpaint, args, "inpaint")
+    check_json(options.json)
+    counts = {name: getattr(options, name) for name in ("n", "batch_size", "latent_steps", "data_steps")}
+    check_counts(**counts)
+    from dualmcmc.cli.loading import free_folder, load_images, load_model
+
+    out = free_folder(options.out, options.run, "inpainted")
+    model = load_model(options)
+    model.hidden(1, options.mask, seed=options.seed)  # a mask that cannot be is refused before images are read
+    images, n = load_images(model, options)
+    stages = _measure(model, images, n, out, options)
+    about = {"out": str(out), "n": n, "skipped": images.skipped, "data": images.title, "seed": options.seed}
+    write_json(options.json, {"mask": options.mask, "stages": stages, **about})
+    names = ("psnr", "ssim", "psnr_pasted", "ssim_pasted", "psnr_hidden", "ssim_hidden")
+    rows = [("", *(name.replace("_", " ") for name in names))]
+    rows += [(stage, *(f"{values[name]:.4f}" for name in names)) for stage, values in stages.items()]
+    show(f"{table(rows)}\n{out}: {n} images of {images.title}", options.json)
+
+
+def _measure(model: Model, images: ImageSet, n: int, out: Path, options: Inpaint) -> dict[str, Any]:
+    """Writes pictures batch by batch; returns the figures of each stage."""
+    import torch
+
+    from dualmcmc.cli.loading import batches
+    from dualmcmc.data.rule import to_uint8
+    from dualmcmc.metrics import Comparison, concatenate
+    from dualmcmc.pictures import save_rows, to_pil
+    from dualmcmc.tasks.inpainting import STAGES, VIEWS, compare_stages, figures_of, occlude
+
+    seen: dict[tuple[str, str], list[Comparison]] = {(stage, view): [] for stage in STAGES for view in VIEWS}
+    how: dict[str, Any] = {"latent_steps": options.latent_steps, "data_steps": options.data_steps}
+    (out / "inpainted").mkdir(parents=True, exist_ok=True)
+    for keys in batches(n, options.batch_size, "inpainting"):
+        x = images.tensor(list(keys))
+        hidden = model.hidden(len(x), options.mask, seed=options.seed, keys=keys).cpu()
+        found = model.inpainting_stages(
+            x, hidden, seed=options.seed, keys=keys, visible=options.visible, batch_size=options.batch_size, **how
+        )
+        stages = [stage.cpu() for stage in found[:3]]
+        for place, comparison in compare_stages(x, stages, hidden).items():
+            seen[place].append(comparison)
+        pasted = torch.where(hidden, stages[-1], x)
+        for i, pixels in zip(keys, to_uint8(pasted), strict=True):
+            name = Path(images.names[i]).stem
+            to_pil(pixels).save(out / "inpainted" / f"{i:05d}-{name}.png")
+        if keys.start == 0:
+            save_rows(out / "stages.png", [row[:SHOWN] for row in (x, occlude(x, hidden), *stages)])
+    return {stage: figures_of({view: concatenate(seen[stage, view]) for view in VIEWS}) for stage in STAGES}

@@ -1,0 +1,165 @@
+"""Runs the tasks of a plan on a setting, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dualmcmc import data, features
+from dualmcmc.errors import InputError
+from dualmcmc.features import FeatureNetwork
+from dualmcmc.model import Model
+from dualmcmc.tasks.generation import Names, generation
+from dualmcmc.tasks.inpainting import inpainting
+from dualmcmc.tasks.interpolation import interpolation
+from dualmcmc.tasks.ood import TABLE_8, ood
+from dualmcmc.tasks.others import OTHERS
+from dualmcmc.tasks.plan import Plan, Task
+from dualmcmc.tasks.reconstruction import reconstruction
+from dualmcmc.tasks.reference import Reference, check_size, reference
+from dualmcmc.tasks.revision import revision
+from dualmcmc.tasks.setting import Result, Setting
+
+HELD_OUT = 1000
+"""Held-out images that are used where nobody says how many, at most."""
+
+
+def setting_of(
+    model: Model,
+    ref: str | None,
+    held_out: int | None = None,
+    *,
+    resize: bool = False,
+    skip_bad: bool = False,
+    **options: Any,
+) -> Setting:
+    """A setting on the images of `ref` (None: the run's data): its training images, and those held out.
+
+    Arguments:
+        model: what is measured.
+        ref: a data reference. Data without a held-out split are measured on themselves.
+        held_out: how many held-out images; None: up to 1,000.
+        resize: take pictures of another size or other colours than the model's, too; the run's own data always.
+        skip_bad: leave unreadable images out.
+        options: seed, batch_size, processes, quiet, about.
+
+    Raises:
+        InputError: the data cannot be read, hold fewer images, or other ones than the model's.
+    """
+    ref, rule = ref or model.config.data, model.config.images
+    own = model.config.data
+    if not resize and ref != own and not ref.startswith(f"{own}:"):
+        check_native(model, ref)
+    train = data.load(ref, rule, skip_bad=skip_bad)
+    images = data.holdout(ref, rule, skip_bad=skip_bad) or train
+    if held_out is not None and held_out > len(images):
+        raise InputError(f"--held-out {held_out}: {images.title} has {len(images)} images")
+    count = held_out or min(HELD_OUT, len(images))
+    return Setting(model=model, train=train, heldout=images, images=count, **options)
+
+
+def check_native(model: Model, ref: str) -> None:
+    """Refuses pictures of another size or other colours than the model's: resized ones measure something else.
+
+    Raises:
+        InputError: saying what they are.
+    """
+    rule = model.config.images
+    width, height, channels = data.native(ref)
+    if (width, height, channels) != (rule.size, rule.size, rule.channels):
+        colours = {1: "grey", 3: "colour"}
+        raise InputError(
+            f"{ref} holds {width}x{height} {colours[channels]} pictures, the model's are {rule.size}x{rule.size} "
+            f"{colours[rule.channels]}: give such, or --resize to measure on them made so"
+        )
+
+
+def run(
+    tasks: Sequence[Task], setting: Setting, plan: Plan, network: str | None, weights: Path | None = None
+) -> Iterator[tuple[Task, Result]]:
+    """Measures task after task.
+
+    Arguments:
+        tasks: which.
+        setting: model, images, seed, processes.
+        plan: the tasks' settings.
+        network: the feature network of distances (`features.NAMES`); None: revision does without.
+        weights: its weights.
+
+    Raises:
+        InputError: a network, a data set or a mask that is not there, or too few images; most before any work.
+    """
+    if "generation" in tasks:
+        check_size(plan.n)
+    others = _others(setting, plan.ood) if "ood" in tasks else {}
+    measured = None
+    if network is not None:
+        features_of = features.load(network, weights, setting.model.device)
+        measured = features_of, reference(setting, features_of, plan.reference_images)
+    generated: dict[str, Any] | None = None
+    for task in dict.fromkeys(tasks):
+        if task == "generation":
+            if measured is None:
+                raise InputError(f"generation needs a feature network: one of {', '.join(features.NAMES)}")
+            result = generation(setting, *measured, n=plan.n, steps=_steps(setting, plan))
+            generated = result.figures
+        elif task == "revision":
+            distance = _distance(setting, plan, measured, generated)
+            result = revision(setting, samples=plan.chains, distance=distance)
+        elif task == "reconstruction":
+            trained = (setting.model.config.method.latent_chain.steps,)
+            steps = trained if plan.latent_steps is None else plan.latent_steps
+            result = reconstruction(setting, steps=steps, noise_steps=plan.noise_steps)
+        elif task == "interpolation":
+            result = interpolation(setting, pairs=min(plan.pairs, setting.images // 2))
+        elif task == "ood":
+            builtin = [name for name in plan.ood if name in OTHERS]
+            result = ood(setting, builtin=[*OTHERS] if "builtin" in plan.ood else builtin, sets=others)
+        else:
+            result = inpainting(setting, masks=plan.masks, visible=plan.visible)
+        yield task, result
+
+
+def _steps(setting: Setting, plan: Plan) -> Sequence[int]:
+    return plan.steps if plan.steps is not None else (0, setting.model.config.method.test_chain.steps)
+
+
+def _distance(
+    setting: Setting,
+    plan: Plan,
+    measured: tuple[FeatureNetwork, Reference] | None,
+    generated: dict[str, Any] | None,
+) -> dict[str, Any] | None:
+    """Of x_0 and x_K to the training images: from the generation task where it has both, else measured."""
+    if measured is None:
+        return None
+    last, n = setting.model.config.method.test_chain.steps, plan.n
+    if generated is None or not {0, last} <= set(generated["steps"]):
+        n = max(plan.chains, 20)
+        generated = generation(setting, *measured, n=n, steps=(0, last)).figures
+    name = Names(measured[0].label, n).frechet
+    return {"name": name, **{str(k): generated["figures"][name][str(k)] for k in (0, last)}}
+
+
+def _others(setting: Setting, names: Sequence[str]) -> dict[str, data.ImageSet]:
+    """The sets that are not built in, by name: held-out splits where a set has one."""
+    found = {}
+    for name in names:
+        if name == "builtin" or name in OTHERS:
+            continue
+        for ref in TABLE_8 if name == "table8" else (name,):
+            images = _other(ref, setting)
+            found[images.title] = images
+    return found
+
+
+def _other(ref: str, setting: Setting) -> data.ImageSet:
+    from dataclasses import replace
+
+    # Another set's pictures need not have the shape that this one's crop asks for.
+    rule = replace(setting.model.config.images, crop="square")
+    images = data.load(ref, rule)
+    if images.split == "train" and data.parse(ref).split is None:
+        images = data.holdout(ref, rule) or images
+    return images
