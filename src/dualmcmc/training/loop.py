@@ -144,9 +144,9 @@ class Trainer:
             finished = ", its last: --steps goes further" if done == c.run.steps else ""
             notes += [*passed_over, f"resuming {self.run.path} after step {done}{finished}"]
         elif self.main:
-            self.run.create(
-                c, best=STATEMENT, heldout=self.sets.heldout.title, data_sha256=self.sets.train.fingerprint
-            )
+            train, heldout = self.sets.train, self.sets.heldout
+            about = {"images": len(train), "heldout": heldout.title, "data_sha256": train.fingerprint}
+            self.run.create(c, best=STATEMENT, **about)
         self.accelerator.wait_for_everyone()
         return done, state, notes
 
