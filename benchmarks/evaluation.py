@@ -49,9 +49,8 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     ratios = sorted(a / b for a, b in zip(whole, alone, strict=True))
     print(f"{n * options.rounds} samples, {options.steps} steps: {sum(whole):.0f} s against {sum(alone):.0f} s,")
-    print(
-        f"ratio {sum(whole) / sum(alone):.3f} (rounds {ratios[0]:.3f} to {ratios[-1]:.3f}), peak memory {peak:.2f} GiB"
-    )
+    spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
+    print(f"ratio {sum(whole) / sum(alone):.3f} (rounds {spread}), peak memory {peak:.2f} GiB")
 
 
 def arguments() -> argparse.Namespace:

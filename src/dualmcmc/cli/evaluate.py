@@ -105,15 +105,15 @@ def _results(options: Evaluate, setting: Setting) -> Iterator[tuple[Task, Result
 
 
 def _of_images(options: Evaluate, setting: Setting) -> Result:
-    from dualmcmc import data, features
+    from dualmcmc import data
     from dualmcmc.tasks.generation import folder
     from dualmcmc.tasks.reference import reference
-    from dualmcmc.tasks.running import check_native
+    from dualmcmc.tasks.running import check_native, load_features
 
     assert options.images is not None
     if not options.resize:
         check_native(setting.model, options.images)
-    network = features.load(options.features, options.feature_weights, setting.model.device)
+    network = load_features(setting, options.features, options.feature_weights)
     images = data.load(options.images, setting.model.config.images, skip_bad=options.skip_bad)
     seen = reference(setting, network, options.reference_images)
     return folder(setting, network, seen, images, Path(options.images))

@@ -90,11 +90,9 @@ def _calibrate(model: Model, options: Score) -> None:
     from dualmcmc import data
     from dualmcmc.training.progress import decoding
 
-    reference = options.reference or model.config.data
-    model.calibrate(
-        data.load(reference, model.config.images, skip_bad=options.skip_bad, progress=decoding()),
-        batch_size=options.batch_size,
-    )
+    reference, split = options.reference or model.config.data, None if options.reference else "train"
+    images = data.load(reference, model.config.images, split=split, skip_bad=options.skip_bad, progress=decoding())
+    model.calibrate(images, batch_size=options.batch_size)
 
 
 def _threshold(model: Model, options: Score) -> float | None:

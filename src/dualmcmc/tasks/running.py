@@ -51,7 +51,7 @@ def setting_of(
     own = model.config.data
     if not resize and ref != own and not ref.startswith(f"{own}:"):
         check_native(model, ref)
-    train = data.load(ref, rule, skip_bad=skip_bad)
+    train = data.load(ref, rule, split="train", skip_bad=skip_bad)
     images = data.holdout(ref, rule, skip_bad=skip_bad) or train
     if held_out is not None and held_out > len(images):
         raise InputError(f"--held-out {held_out}: {images.title} has {len(images)} images")
@@ -92,11 +92,13 @@ def run(
     """
     if "generation" in tasks:
         check_size(plan.n)
+    for mask in plan.masks if "inpainting" in tasks else ():
+        setting.model.hidden(1, mask)
     others = _others(setting, plan.ood) if "ood" in tasks else {}
     measured = None
     if network is not None:
-        features_of = features.load(network, weights, setting.model.device)
-        measured = features_of, reference(setting, features_of, plan.reference_images)
+        seen = load_features(setting, network, weights)
+        measured = seen, reference(setting, seen, plan.reference_images)
     generated: dict[str, Any] | None = None
     for task in dict.fromkeys(tasks):
         if task == "generation":
@@ -119,6 +121,16 @@ def run(
         else:
             result = inpainting(setting, masks=plan.masks, visible=plan.visible)
         yield task, result
+
+
+def load_features(setting: Setting, name: str, weights: Path | None) -> FeatureNetwork:
+    """A feature network on the model's device; what must be fetched is fetched by one process."""
+    if not setting.processes.main:
+        setting.processes.wait()
+    network = features.load(name, weights, setting.model.device)
+    if setting.processes.main:
+        setting.processes.wait()
+    return network
 
 
 def _steps(setting: Setting, plan: Plan) -> Sequence[int]:
