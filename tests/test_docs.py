@@ -35,7 +35,7 @@ def test_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for block in _blocks("python"):
         exec(block, names)
         claims += re.findall(r"^(\w+) = .*# (\([\d, ]+\))", block, flags=re.M)
-    assert len(claims) == 4
+    assert len(claims) == 6
     for name, shape in claims:
         assert tuple(names[name].shape) == eval(shape), name  # type: ignore[attr-defined]
     assert Path("my-digits/model.safetensors").is_file()
