@@ -195,6 +195,7 @@ def test_blocks_are_equal_and_leave_out_fewer_rows_than_there_are_blocks() -> No
         other[row] += 1
         changes.append(kernel_distance(other, b, block=4) != figure)
     assert sum(changes) == 9
+    assert all(math.isfinite(kernel_distance(a[:n], b[:n], block=2).mean) for n in range(4, 12))
 
 
 def test_sets_sorted_by_class_or_with_classes_in_turn_are_as_near_as_any_other() -> None:

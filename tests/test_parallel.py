@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dualmcmc import InputError
+from dualmcmc.devices import best_device
 from dualmcmc.metrics import InceptionScore, Moments, frechet_distance, kernel_distance
 from dualmcmc.parallel import Processes
 
@@ -72,7 +73,7 @@ def test_two_processes_give_one_processs_statistics_to_1e_6(tmp_path: Path) -> N
     assert one["added"] == [[[0, 3], [1, 4], [2, 5]], 2.0**-40 + 1]
     for rank in range(2):
         two = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert two.pop("processes") == [rank, 2, rank == 0]
+        assert two.pop("processes") == [rank, 2, rank == 0, "cpu"]
         for name in ("frechet", "kernel", "score"):
             assert two[name] == pytest.approx(one[name], rel=1e-9), name
         rest = {name: two[name] for name in two if name not in ("frechet", "kernel", "score")}
@@ -117,6 +118,6 @@ def test_an_unknown_device_is_refused_and_several_processes_never_share_one(
 
 
 if __name__ == "__main__":  # as torchrun starts it, above
-    current = Processes.current("cpu")
-    about = [current.rank, current.count, current.main]
+    current = Processes.current(None if best_device() == "cpu" else "cpu")
+    about = [current.rank, current.count, current.main, str(current.device)]
     Path(sys.argv[1], f"{current.rank}.json").write_text(json.dumps({**statistics(current), "processes": about}))

@@ -10,6 +10,7 @@ too: the others wait for it.
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,7 +45,7 @@ class Processes:
                 device of its own.
 
         Raises:
-            InputError: there is no such device, or several processes would share one.
+            InputError: there is no such device, or the processes would share one or not find each other.
         """
         check_device(device)
         wanted, count = device or best_device(), int(os.environ.get("WORLD_SIZE", "1"))
@@ -58,7 +59,11 @@ class Processes:
         state = PartialState(cpu=wanted == "cpu", timeout=timedelta(hours=12))
         if state.num_processes != count:
             raise InputError(f"{count} processes on {wanted} do not work together: give cuda or cpu, or start one")
-        return cls(state.process_index, state.num_processes, state.device)
+        if wanted == "cpu":  # gloo's threads, if still there when Python has gone, abort one exit in three
+            atexit.register(_leave)
+        # accelerate calls the CPU cpu:0, which no tensor's device equals.
+        own = torch.device("cpu") if wanted == "cpu" else state.device
+        return cls(state.process_index, state.num_processes, own)
 
     @property
     def main(self) -> bool:
@@ -108,3 +113,8 @@ class Processes:
         """Returns when every process has come here."""
         if self.count > 1:
             self.add(torch.zeros(1))
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -25,8 +25,9 @@ from dualmcmc.metrics.importing import import_torchmetrics
 def kernel_distance(a: Tensor, b: Tensor, block: int = 1000) -> Estimate:
     """MMD^2 of two sets, in float64 on the CPU.
 
-    With n the smaller number of rows, there are max(2, n / block rounded up) blocks of equal size; fewer rows
-    than there are blocks are left over, and of the larger set all beyond n.
+    With n the smaller number of rows, there are n / block, rounded up, blocks of equal size, but at least two
+    blocks and two rows in each; fewer rows than there are blocks are left over, and of the larger set all rows
+    beyond n.
 
     Arguments:
         a: features (n, F).
@@ -38,7 +39,7 @@ def kernel_distance(a: Tensor, b: Tensor, block: int = 1000) -> Estimate:
 
     Raises:
         InputError: a set has fewer than 4 rows.
-        ValueError: features have other lengths, or blocks would have fewer than 2 rows.
+        ValueError: features have different lengths, or blocks are to have fewer than 2 rows.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or block < 2:
         raise ValueError(f"features of shape {tuple(a.shape)} and {tuple(b.shape)} in blocks of {block}")
@@ -46,7 +47,7 @@ def kernel_distance(a: Tensor, b: Tensor, block: int = 1000) -> Estimate:
     if n < 4:
         raise InputError(f"a kernel distance of {len(a)} and {len(b)} images: it takes 4 or more of each")
     poly_mmd = import_torchmetrics().image.kid.poly_mmd
-    blocks = max(2, -(-n // block))
+    blocks = min(max(2, -(-n // block)), n // 2)
     dealt = [_deal(len(x), blocks, n // blocks) for x in (a, b)]
     return estimate(
         torch.stack([poly_mmd(a[i].cpu().double(), b[j].cpu().double()) for i, j in zip(*dealt, strict=True)])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import config as configs
-from dualmcmc import data, metrics
+from dualmcmc import data
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.noise import BatchNoise
 from dualmcmc.settings import Config
@@ -114,8 +114,6 @@ class Trainer:
     def _prepare(self) -> tuple[int, dict[str, Any], list[str]]:
         """Everything up to the first update: updates already made, state beyond weights, lines to show."""
         c = self.config = configs.check(self.config)
-        if c.run.evaluate_every:
-            metrics.import_torchmetrics()  # now, and not at the first evaluation
         if self.resume:
             setup.check_resumable(self.run, c)
         self.accelerator = setup.accelerator(self.device, c.precision)

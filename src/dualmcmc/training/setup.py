@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from dualmcmc import config, data, spectral
-from dualmcmc.devices import check_device
+from dualmcmc.devices import best_device, check_device
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, pretrained
@@ -38,7 +38,8 @@ def accelerator(device: str | None, precision: str) -> Accelerator:
     if precision == "fp32":  # the default lets CUDA convolutions round to TensorFloat-32, 1e-3
         torch.backends.cudnn.allow_tf32 = False
     return Accelerator(
-        cpu=device == "cpu",
+        # Without a word from us accelerate ignores torchrun where there is no accelerator.
+        cpu=(device or best_device()) == "cpu",
         mixed_precision="bf16" if precision == "bf16" else "no",
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False),
