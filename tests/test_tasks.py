@@ -102,6 +102,11 @@ def test_cached_statistics_are_those_that_were_measured(
     assert again.about["n"] == 100
     with pytest.raises(AssertionError, match="measured again"):
         reference(setting, network, 101)
+    monkeypatch.setattr(data.place, "_entries", list)  # the images may stay
+    before = data.cache_size()
+    assert data.clear_cache() == before > 0
+    with pytest.raises(AssertionError, match="measured again"):
+        reference(setting, network, 100)
 
 
 def test_one_pass_of_the_longest_chain_serves_all_lengths(

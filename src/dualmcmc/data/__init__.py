@@ -14,7 +14,7 @@ Importing this package loads neither datasets, pyarrow nor scikit-learn; they ar
 from dualmcmc.data.named import NAMED, Named
 from dualmcmc.data.native import native
 from dualmcmc.data.order import batch_indices
-from dualmcmc.data.place import cache_folder, cache_size, clear_cache
+from dualmcmc.data.place import cache_folder, cache_size, clear_cache, statistics_folder
 from dualmcmc.data.reference import Reference, parse
 from dualmcmc.data.rule import fit, to_float, to_uint8
 from dualmcmc.data.store import ImageSet, holdout, load
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "native",
     "parse",
+    "statistics_folder",
     "to_float",
     "to_uint8",
 ]

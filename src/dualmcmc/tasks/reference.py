@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from dualmcmc.data import ImageSet, cache_folder
+from dualmcmc.data import ImageSet, statistics_folder
 from dualmcmc.data.order import spread
 from dualmcmc.errors import InputError
 from dualmcmc.features import FeatureNetwork
@@ -57,12 +58,30 @@ def reference(setting: Setting, network: FeatureNetwork, count: int | None = Non
     if not path.is_file():
         found = _measure(setting, network, n)
         if setting.processes.main:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            tensors.save(path, found)
+            _keep(path, found)
         setting.processes.wait()
         return Reference(Moments.from_tensors(found), found["features"], about)
     held = tensors.load(path)
     return Reference(Moments.from_tensors(held), held["features"], about)
+
+
+def _keep(path: Path, found: dict[str, Tensor]) -> None:
+    """Whole or not at all: a process that is killed leaves no damaged entry.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors.save(temporary, found)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"the cache {path.parent} cannot be written ({error}): make room, or set DUALMCMC_CACHE to another folder"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def check_size(n: int) -> None:
@@ -78,7 +97,7 @@ def check_size(n: int) -> None:
 def _place(network: FeatureNetwork, images: ImageSet, n: int) -> Path:
     what = [_FORMAT, images.fingerprint, n, network.protocol, KERNEL]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "statistics" / f"{key}.safetensors"
+    return statistics_folder() / f"{key}.safetensors"
 
 
 @torch.no_grad()
