@@ -78,7 +78,7 @@ def _keep(path: Path, found: dict[str, Tensor]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise InputError(
-            f"the cache {path.parent} cannot be written ({error}): make room, or set DUALMCMC_CACHE to another folder"
+            f"the cache {path.parent} cannot be written ({error}): make room, or choose another by DUALMCMC_CACHE"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
