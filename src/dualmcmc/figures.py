@@ -154,7 +154,7 @@ def ood(result: Result) -> Figure:
     left.axvline(0.5, color="gray", linestyle=":")
     left.set(title="AUROC against held-out images", xlim=(0, 1), yticks=range(len(sets)), yticklabels=list(sets))
     left.invert_yaxis()
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, ncol=len(kinds), loc="upper center", bbox_to_anchor=(0.5, -0.06))
     rows = result.pictures
     width = min(len(images) for images in rows.values())
     images = torch.cat([images[:width] for images in rows.values()])
