@@ -23,6 +23,7 @@ VERBS = {
     "score": ("score", "how usual images are: score RUN --data REF [--out scores.csv] [--heatmap FOLDER]"),
     "evaluate": ("evaluate", "what the paper measures: evaluate RUN [--tasks ...] [--data REF]"),
     "report": ("report", "one self-contained HTML file: report RUN ... [--out FILE]"),
+    "reproduce": ("reproduce", "the paper's tables and figures, its numbers beside ours: reproduce TABLE"),
     "presets": ("listings", "the presets there are"),
     "methods": ("listings", "the ways of teaching there are"),
     "datasets": ("listings", "the data sets there are, and the cache"),
