@@ -47,7 +47,7 @@ def test_an_evaluation_is_printed_drawn_and_kept_with_its_protocol(run: Path, ca
     for task in TASKS:
         assert kept[task] == [found[task]]
         protocol = found[task]["protocol"]
-        assert (protocol["weights"], protocol["seed"], protocol["n"]) == ("ema", 0, 20)
+        assert (protocol["weights"], protocol["seed"], protocol["device"]) == ("ema", 0, "cpu")
         assert f"{task}: " in printed
     assert f"{found['reconstruction']['inference']['mse']:.4g}" in printed
     assert f"{found['generation']['figures']['fd_pixels_40']['3']:.4g}" in printed
@@ -88,9 +88,6 @@ def test_two_processes_give_one_processs_figures(run: Path) -> None:
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((run / f"{name}.json").read_text()) for name in ("one", "two"))
     for task in TASKS:
-        for entry in (one[task], two[task]):
-            for clock in ("seconds", "seconds_chain"):
-                entry.pop(clock, None)
         assert close(one[task], two[task], 1e-4), task
     assert len(metrics(run)["generation"]) == 2  # one entry each: only one process writes
 
@@ -102,9 +99,12 @@ def test_anybodys_images_are_measured_like_the_models_own(run: Path, tmp_path: P
     assert evaluate(run, "--tasks", "generation", "--json", str(tmp_path / "a.json")) == 0
     assert evaluate(run, "--images", str(out / "generator"), "--json", str(tmp_path / "b.json")) == 0
     ours = json.loads((tmp_path / "a.json").read_text())["generation"]["figures"]["fd_pixels_40"]["0"]
-    entry = json.loads((tmp_path / "b.json").read_text())["generation"]
-    assert entry["figures"]["fd_pixels_40"] == pytest.approx(ours, rel=1e-3)
-    assert entry["protocol"]["images"] == str(out / "generator")
+    entry = json.loads((tmp_path / "b.json").read_text())["images"]
+    assert entry["figures"]["fd_pixels_40"]["images"] == pytest.approx(ours, rel=1e-3)
+    assert entry["protocol"]["data"].startswith(str(out / "generator"))
+    assert metrics(run)["images"] == [entry]
+    assert len(metrics(run)["generation"]) == 1
+    assert {path.name for path in (run / "figures").iterdir()} == {"samples.png", "images.png"}
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,13 @@ def test_anybodys_images_are_measured_like_the_models_own(run: Path, tmp_path: P
         (["--ood", "no/such/folder"], "no/such/folder"),
         (["--data", "mnist"], "28x28"),
         (["--tasks", "generation", "--images", "no/such/folder"], "no/such/folder"),
-        (["--images", "digits", "--tasks", "ood"], "generation task only"),
+        (["--images", "digits", "--tasks", "ood"], "nothing else"),
         (["--device", "cuda:99"], "device"),
+        (["--ood"], "name some sets"),
+        (["--masks"], "name some"),
+        (["--ood", "digits", "digits:test"], "twice"),
+        (["--tasks", "interpolation", "--held-out", "1", "--pairs", "1"], "each takes two"),
+        (["--tasks", "interpolation", "--pairs", "100"], "each takes two"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_one_line_and_nothing_is_harmed(
@@ -135,6 +140,42 @@ def test_what_cannot_be_measured_is_refused_with_one_line_and_nothing_is_harmed(
     assert said in error
     assert error.count("\n") == 0
     assert listing(trained) == before
+
+
+def test_a_damaged_metrics_file_is_refused_before_any_work(run: Path, capsys: Capture) -> None:
+    for damage in ("{", "[]", '{"ood": 1}'):
+        (run / "metrics.json").write_text(damage)
+        before = listing(run)
+        assert evaluate(run, "--tasks", "revision") == 2
+        assert "metrics.json" in capsys.readouterr().err
+        assert listing(run) == before
+
+
+def test_drawings_below_a_file_are_refused_before_any_work(run: Path, capsys: Capture) -> None:
+    before = listing(run)
+    assert evaluate(run, "--tasks", "revision", "--out", str(run / "config.json" / "figures")) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert listing(run) == before
+
+
+def test_a_mask_that_hides_nothing_is_refused_before_any_work(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "black.png")
+    assert evaluate(run, "--tasks", "reconstruction", "inpainting", "--masks", str(tmp_path / "black.png")) == 2
+    assert "hides nothing" in capsys.readouterr().err
+    assert not (run / "figures").exists()
+
+
+def test_a_run_without_a_test_chain_is_evaluated(trained: Path, tmp_path: Path) -> None:
+    from tiny import train
+
+    run = tmp_path / "still"
+    train(run, {"method.test_chain.steps": 0, "run.steps": 2})
+    assert (
+        cli.main(["evaluate", str(run), "--device", "cpu", "--features", "pixels", "-n", "40", "--held-out", "20"])
+        == 0
+    )
+    assert metrics(run)["revision"][0]["distance"] is None
+    assert metrics(run)["generation"][0]["steps"] == [0]
 
 
 def test_inceptions_absent_weights_are_one_line_that_says_how_to_bring_them(

@@ -15,9 +15,10 @@ from PIL import Image
 from dualmcmc import InputError, Model, data, features, figures
 from dualmcmc.metrics import compare, compare_where
 from dualmcmc.parallel import Processes
-from dualmcmc.tasks.generation import Names, folder, generation
+from dualmcmc.tasks.generation import Names, generation, of_images
 from dualmcmc.tasks.inpainting import STAGES, compare_stages, inpainting
 from dualmcmc.tasks.interpolation import interpolation
+from dualmcmc.tasks.linear import principal_components
 from dualmcmc.tasks.ood import ood
 from dualmcmc.tasks.others import OTHERS
 from dualmcmc.tasks.plan import TASKS, Plan
@@ -80,10 +81,10 @@ def test_the_training_images_themselves_are_at_distance_zero(
 ) -> None:
     """Equal moments; the trace term's square roots leave 1e-7 of the total variance."""
     statistics = reference(setting, network)
-    result = folder(setting, network, statistics, setting.train, Path("digits"))
+    result = of_images(setting, network, statistics, setting.train)
     n = len(setting.train)
     variance = float(statistics.moments.covariance.trace())
-    assert abs(result.figures["figures"][f"fd_pixels_{n}"]) < 1e-6 * variance
+    assert abs(result.figures["figures"][f"fd_pixels_{n}"]["images"]) < 1e-6 * variance
     assert len(statistics.features) == n
 
 
@@ -102,6 +103,10 @@ def test_cached_statistics_are_those_that_were_measured(
     assert again.about["n"] == 100
     with pytest.raises(AssertionError, match="measured again"):
         reference(setting, network, 101)
+    for entry in data.statistics_folder().iterdir():
+        entry.write_bytes(entry.read_bytes()[:100])
+    with pytest.raises(AssertionError, match="measured again"):  # a damaged entry is none
+        reference(setting, network, 100)
     monkeypatch.setattr(data.place, "_entries", list)  # the images may stay
     before = data.cache_size()
     assert data.clear_cache() == before > 0
@@ -149,13 +154,56 @@ def test_other_seeds_give_other_figures(setting: Setting, results: dict[str, Res
 def test_the_pca_line_is_the_variance_that_its_components_leave(trained: Path) -> None:
     """On the images it was fitted to: the sum of the smaller eigenvalues, per pixel."""
     model = Model.from_pretrained(trained)
-    setting = setting_of(model, "digits:test", resize=True, processes=Processes(), quiet=True)
-    assert setting.heldout.fingerprint == setting.train.fingerprint
+    setting = setting_of(model, "digits:train", 297, processes=Processes(), quiet=True)
+    setting = replace(setting, heldout=setting.train, images=len(setting.train))
     found = reconstruction(setting, steps=(), noise_steps=()).figures["pca"]
     rows = setting.train.tensor(range(len(setting.train))).flatten(1).double()
     values = torch.linalg.eigvalsh(torch.cov(rows.T, correction=0))
     left = float(values[: -model.trio.latent_dim].sum()) / rows.shape[1]
     assert found["mse"] == pytest.approx(left, rel=1e-5)
+    assert found["dimensions"] == model.trio.latent_dim
+
+
+def test_components_of_large_images_are_found_without_their_covariance(setting: Setting) -> None:
+    """Subspace iteration leaves the same error as the eigenvectors: the trailing eigenvalues, to 1e-4."""
+    x = setting.train.tensor(range(1500))
+    for k in (3, 10):
+        errors = [
+            float((x - principal_components(setting, k, exact=exact)(x)).square().mean()) for exact in (3072, 0)
+        ]
+        assert errors[1] == pytest.approx(errors[0], rel=1e-4)
+    few = replace(setting, train=replace(setting.train, pixels=setting.train.pixels[:5]))
+    assert principal_components(few, 10).components.shape == (64, 4)
+
+
+def test_a_reference_that_names_a_split_is_measured_on_it(setting: Setting) -> None:
+    model = setting.model
+    named = setting_of(model, "digits:test")
+    assert (named.train.split, named.heldout.split) == ("train", "test")
+    whole = setting_of(model, "digits:train")
+    assert (whole.train.split, whole.heldout.split) == ("train", "test")
+    assert "held_out_is_training" not in named.protocol()
+
+
+def test_data_with_one_split_are_measured_on_themselves_and_say_so(setting: Setting, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", test=np.asarray(setting.train.pixels[:40, ..., 0]))
+    found = setting_of(setting.model, f"{tmp_path / 'a.npz'}:test")
+    assert found.protocol()["held_out_is_training"] is True
+
+
+def test_bf16_computes_networks_coarsely_and_keeps_float32(trained: Path) -> None:
+    """8 bits of mantissa: h to about 1 %; chain states stay float32, so a chain of T = 0 moves pixels by less."""
+    fine, coarse = (Model.from_pretrained(trained, precision=p) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
+    x = fine.sample(4)
+    again = coarse.sample(4)
+    assert again.dtype == torch.float32
+    assert 0 < (x - again).abs().max() < 0.1
+    assert not torch.equal(coarse.log_density(x), fine.log_density(x))
+    h, gradient = fine.gradient(x)
+    assert torch.allclose(h / fine.trio.temperature, fine.log_density(x))
+    assert gradient.shape == x.shape
+    with pytest.raises(InputError, match="fp32 or bf16"):
+        Model.from_pretrained(trained, precision="fp16")  # type: ignore[arg-type]
 
 
 def test_reconstruction_is_the_models(setting: Setting, results: dict[str, Result]) -> None:
@@ -254,10 +302,14 @@ def test_inpainting_figures_are_those_of_the_models_stages(setting: Setting, res
 def test_protocols_hold_what_is_needed_to_find_a_figure_again(results: dict[str, Result]) -> None:
     for task, result in results.items():
         protocol = result.figures["protocol"]
-        for key in ("version", "step", "seed", "data", "fingerprint", "n", "test_chain", "latent_chain"):
+        for key in ("version", "step", "seed", "device", "precision", "test_chain", "latent_chain"):
             assert key in protocol, (task, key)
+        if task != "generation":
+            assert protocol["n"] == 30
+            assert protocol["fingerprint"]
     protocol = results["generation"].figures["protocol"]
     assert protocol["samples"] == 40
+    assert "n" not in protocol  # no held-out image is used
     assert protocol["reference"]["n"] == 1500
     assert protocol["features"]["network"] == "pixels"
 
@@ -341,8 +393,10 @@ def test_more_than_there_is_is_refused(setting: Setting, trained: Path) -> None:
         reference(setting, features.load("pixels"), 1501)
     with pytest.raises(InputError, match="20 or more"):
         list(run(("generation",), setting, replace(PLAN, n=5), "pixels"))
-    with pytest.raises(InputError, match="give 1 to 15"):
+    with pytest.raises(InputError, match="16 pairs of 30"):
         interpolation(setting, pairs=16)
+    with pytest.raises(InputError, match="16 pairs of 30"):
+        list(run(TASKS, setting, replace(PLAN, pairs=16), "pixels"))
     with pytest.raises(InputError, match="needs a feature network"):
         list(run(("generation",), setting, PLAN, None))
 
@@ -369,8 +423,10 @@ def test_data_of_another_size_or_other_colours_are_refused_unless_resized(
 def test_native_sizes_are_read_before_the_rule(tmp_path: Path) -> None:
     Image.new("RGB", (12, 9)).save(tmp_path / "a.png")
     (tmp_path / "Broken.png").write_bytes(b"nothing")
-    assert data.native(str(tmp_path)) == (12, 9, 3)
-    assert data.native("digits:test") == (8, 8, 1)
+    assert data.natives(str(tmp_path)) == {(12, 9, 3)}
+    Image.new("I;16", (8, 8)).save(tmp_path / "b.png")
+    assert data.natives(str(tmp_path)) == {(12, 9, 3), (8, 8, 1)}
+    assert data.natives("digits:test") == {(8, 8, 1)}
 
 
 def test_tasks_ask_for_no_more_pictures_than_there_are(trained: Path) -> None:

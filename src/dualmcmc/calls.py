@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def plain_mode(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
-    """Chains need gradients and ordinary tensors in float32, whatever mode the caller is in."""
+    """Chains need gradients and ordinary tensors in the model's precision, whatever mode the caller is in."""
 
     @wraps(method)
     def wrapped(self: Model, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -30,7 +30,7 @@ def plain_mode(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatena
         with (
             torch.inference_mode(False),
             torch.no_grad(),
-            torch.autocast(device, enabled=False),
+            torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         ):
             return method(self, *args, **kwargs)

@@ -54,14 +54,13 @@ def _curve(axes: Axes, values: list[float], title: str, across: str) -> None:
 
 
 def samples(result: Result) -> Figure:
-    """Samples of the generator and after each length of the data chain, with their distance."""
+    """Samples of the generator and after each length of the data chain (or given images), with their distance."""
     figures, panels = result.figures, result.pictures
     name, values = next(iter(figures["figures"].items()))
     figure = _figure(3.6 * len(panels), 4.1)
     for axes, (k, images) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         start = "generator" if k == "0" else f"after {k} steps" if k.isdigit() else k
-        value = values[k] if isinstance(values, dict) and k in values else values
-        _show(axes, images, 8, f"{start}: {name} {value:.4g}")
+        _show(axes, images, 8, f"{start}: {name} {values[k]:.4g}")
     return figure
 
 
@@ -165,6 +164,7 @@ def ood(result: Result) -> Figure:
 
 DRAWINGS: dict[str, tuple[str, Callable[[Result], Figure]]] = {
     "generation": ("samples", samples),
+    "images": ("images", samples),
     "reconstruction": ("figure3", figure3),
     "revision": ("figure2", figure2),
     "interpolation": ("figure4", figure4),

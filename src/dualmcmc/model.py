@@ -41,7 +41,11 @@ class Model:
         config: the run's settings; `images` says what images are, `method` holds the chains.
         step: updates the networks have seen.
         training_scores: quantiles of training images' log-densities, for percentiles; `calibrate` finds them.
+        precision: bf16 computes networks in bfloat16; chain states, updates and results stay float32.
         device: where to compute; None: where the networks are.
+
+    Raises:
+        InputError: another precision.
     """
 
     def __init__(
@@ -51,8 +55,12 @@ class Model:
         *,
         step: int = 0,
         training_scores: TrainingScores | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
         device: str | torch.device | None = None,
     ) -> None:
+        if precision not in ("fp32", "bf16"):
+            raise InputError(f"precision {precision!r}: expected fp32 or bf16")
+        self.precision = precision
         self.trio = trio.to(device).eval().requires_grad_(False)
         self.config, self.step, self.training_scores = config, step, training_scores
 
@@ -62,6 +70,7 @@ class Model:
         place: str | Path,
         *,
         weights: Literal["ema", "live"] = "ema",
+        precision: Literal["fp32", "bf16"] = "fp32",
         device: str | torch.device | None = None,
     ) -> Model:
         """A model from a run folder, a model folder or a hub id ("owner/name").
@@ -69,6 +78,7 @@ class Model:
         Arguments:
             place: where it is.
             weights: ema, the average over training that `model/` holds; live, the newest checkpoint's (of a run).
+            precision: of the networks: fp32 or bf16.
             device: where to compute; None: the CPU.
 
         Raises:
@@ -81,7 +91,7 @@ class Model:
             trio, config, step = load(place)
             # The quantiles there are the average's: live weights give other values.
             scores = pretrained.load_scores(place) if weights == "ema" else None
-            return cls(trio, config, step=step, training_scores=scores, device=device)
+            return cls(trio, config, step=step, training_scores=scores, precision=precision, device=device)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes safetensors, config.json, score quantiles and a model card; a model already there is replaced.
@@ -274,7 +284,7 @@ class Model:
         """Images with their hidden pixels found: inference, latent chain, data chain (Figure 5's last stage).
 
         Arguments:
-            images: as for `infer`; what they hold in hidden pixels is never read.
+            images: as for `infer`; what they hold in hidden pixels (any finite value) changes nothing.
             mask: True, 1 or white is hidden: an array of (S, S) or (N, 1, S, S), a picture, or a specification
                 such as "center:20" or "blocks:0.3" (`masks.py`).
             seed: of all randomness, the places of blocks included.
@@ -326,8 +336,14 @@ class Model:
         return Inpainting(inferred, explained, revised, z_post)
 
     def hidden(self, n: int, mask: MaskLike, *, seed: int = 0, keys: Sequence[int] | None = None) -> Tensor:
-        """The pixels that a mask hides of n images with these keys: bool (n, 1, S, S); see `masks.py`."""
+        """The pixels that a mask hides of n images with these keys: bool (n, 1, S, S); see `masks.py`.
+
+        Raises:
+            InputError: the mask cannot be understood, or there is not one key per image.
+        """
         keys = range(n) if keys is None else keys
+        if len(keys) != n:
+            raise InputError(f"{len(keys)} keys for {n} images: give one key per image")
         return masks.hidden(mask, self.config.images.size, keys, seed).to(self.device)
 
     def _stages(
@@ -426,8 +442,7 @@ class Model:
         """
         x = self._images(images)
         residual = x - self.reconstruct(x, seed=seed, keys=keys, steps=steps, batch_size=batch_size)
-        gradient = torch.cat([x[:0], *(score(self.trio.h, part)[1] for part in x.split(positive(batch_size)))])
-        return Surprise(residual.norm(dim=1), gradient.norm(dim=1))
+        return Surprise(residual.norm(dim=1), self.gradient(x, batch_size=batch_size)[1].norm(dim=1))
 
     def calibrate(self, images: ImageSet, *, batch_size: int = 64) -> None:
         """Finds `training_scores` on up to 10,000 evenly spread images of a set; `save_pretrained` keeps them."""
@@ -437,6 +452,14 @@ class Model:
             for part in (chosen[first : first + 1000] for first in range(0, len(chosen), 1000))
         ]
         self.training_scores = scoring.summarise(torch.cat(parts).double().cpu().numpy(), images)
+
+    @plain_mode
+    def gradient(self, images: Pictures, *, batch_size: int = 64) -> tuple[Tensor, Tensor]:
+        """h(x) and its gradient, (N,) and (N, C, S, S); over T they are log pi's. Errors: `log_density`'s."""
+        x = self._images(images)
+        parts = [score(self.trio.h, part) for part in x.split(positive(batch_size))]
+        h = torch.cat([x.new_empty(0), *(part[0] for part in parts)])
+        return h, torch.cat([x[:0], *(part[1] for part in parts)])
 
     def _images(self, images: Pictures) -> Tensor:
         return fresh(to_images(images, self.config.images)).to(self.device)

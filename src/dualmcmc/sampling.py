@@ -128,8 +128,9 @@ def inpaint(
 
     The inference network sees x with mid-grey in the hidden pixels; the latent chain explains the visible
     pixels alone (M1); the data chain starts at g(z+) and moves all pixels (free), or the hidden ones given the
-    visible ones (clamped): it then follows h at x with its visible pixels put back. No stage's value pastes
-    visible pixels over its own, so each can be scored with and without; what hidden pixels hold is never read.
+    visible ones (clamped): it then follows h at x with its visible pixels put back, and leaves g(z+) in those.
+    No stage's image shows given pixels, so each can be scored with and without pasting them. What hidden
+    pixels hold changes nothing.
 
     Arguments:
         trio: the networks.
@@ -154,5 +155,5 @@ def inpaint(
 
         log_density = lambda state: trio.h(put_back(state))  # noqa: E731
         moved = langevin(log_density, by_latent_chain, data_chain, noise=noise.stream("data_chain"))
-        by_data_chain = put_back(moved)
+        by_data_chain = torch.where(visible, by_latent_chain, moved)
     return Inpainting(by_inference, by_latent_chain, by_data_chain, z_post)

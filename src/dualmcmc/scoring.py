@@ -51,7 +51,7 @@ class TrainingScores:
     """Of its pixels."""
 
     def percentile(self, log_density: np.ndarray) -> np.ndarray:
-        """Share of training images below each value, in percent: (N,) to (N,), in [0, 100], monotone."""
+        """Share of training images up to each value, in percent: (N,) to (N,), in [0, 100], monotone."""
         return np.interp(log_density, self.quantiles, np.linspace(0, 100, QUANTILES))
 
     def threshold(self, fpr: float) -> float:

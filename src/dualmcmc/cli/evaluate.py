@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualmcmc.cli.arguments import OnModel, check_counts, parse
 from dualmcmc.cli.gists import gist
@@ -14,7 +14,11 @@ from dualmcmc.errors import InputError
 from dualmcmc.tasks.plan import TASKS, Plan, Task
 
 if TYPE_CHECKING:
+    from dualmcmc.storage.run_folder import RunFolder
     from dualmcmc.tasks.setting import Result, Setting
+
+
+DEFAULT = "inception"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +33,13 @@ class Evaluate(Plan, OnModel):
     """Which of them."""
     data: str | None = None
     """Images to measure on, and their training images; default: the run's own data."""
-    features: str = "inception"
-    """Generation: inception (FID; its weights are fetched once), inception768, cifar10_resnet20, or pixels."""
+    features: str | None = None
+    """Of distances: inception (FID; its weights are fetched once), inception768, cifar10_resnet20, or pixels;
+    default: inception, but revision by itself measures no distance then."""
     feature_weights: Path | None = None
     """Weights of that network: .safetensors, or .npz of plain arrays."""
     images: str | None = None
-    """Generation: measure these images (a folder, or any data reference) instead of the model's samples."""
+    """Measure these images (a folder, or any data reference) as generation does the model's, and nothing else."""
     resize: bool = False
     """Take data (or --images) of another size or other colours than the model's, made so by the data rule."""
     skip_bad: bool = False
@@ -51,8 +56,12 @@ def evaluate(args: list[str]) -> None:
     from dualmcmc import figures
     from dualmcmc.cli.loading import load_model, place_in_run
     from dualmcmc.parallel import Processes
+    from dualmcmc.storage.files import check_folder
     from dualmcmc.tasks.running import setting_of
 
+    drawings = options.out or place_in_run(options.run, "figures")
+    check_folder(drawings)
+    run = _run(options.run)
     processes = Processes.current(options.device)
     setting = setting_of(
         load_model(replace(options, device=str(processes.device))),
@@ -69,8 +78,9 @@ def evaluate(args: list[str]) -> None:
     for task, result in _results(options, setting):
         found[task] = result.figures
         if processes.main:
-            drawing = figures.save(task, result, options.out or place_in_run(options.run, "figures"))
-            _keep(options.run, task, result.figures)
+            drawing = figures.save(task, result, drawings)
+            if run is not None:
+                run.add_metrics(task, result.figures)
             show(f"{task}: {drawing}\n{gist(task, result.figures)}", options.json)
     if processes.main:
         write_json(options.json, found)
@@ -88,41 +98,52 @@ def _check(options: Evaluate) -> None:
     if options.steps == ():
         raise InputError("--steps: give at least one length, as --steps 0 30")
     if options.images is not None and set(options.tasks) not in ({"generation"}, set(TASKS)):
-        raise InputError("--images goes with the generation task only: leave --tasks out")
+        raise InputError("--images measures these images and nothing else: leave --tasks out")
 
 
-def _results(options: Evaluate, setting: Setting) -> Iterator[tuple[Task, Result]]:
+def _run(place: str) -> RunFolder | None:
+    """The run whose metrics.json will be added to, if `place` is one.
+
+    Raises:
+        InputError: its metrics.json is damaged.
+    """
+    from dualmcmc.storage.run_folder import RunFolder
+
+    run = RunFolder(Path(place))
+    if not (run.path / "config.json").is_file() or (run.path / "model.safetensors").exists():
+        return None
+    run.read_metrics()
+    return run
+
+
+def _results(options: Evaluate, setting: Setting) -> Iterator[tuple[str, Result]]:
     from dualmcmc.tasks import running
 
     if options.images is not None:
-        yield "generation", _of_images(options, setting)
+        yield "images", _of_images(options, options.images, setting)
         return
     needed = {"generation", "revision"} & set(options.tasks)
-    network: str | None = options.features if needed else None
-    if needed == {"revision"} and options.features == "inception" and options.feature_weights is None:
-        network = None  # a distance is a part of revision that it can do without
-    yield from running.run(options.tasks, setting, options, network, options.feature_weights)
+    network = options.features
+    if network is None and ("generation" in needed or options.feature_weights is not None):
+        network = DEFAULT
+    yield from running.run(
+        options.tasks,
+        setting,
+        options,
+        network if needed else None,
+        options.feature_weights,
+        skip_bad=options.skip_bad,
+    )
 
 
-def _of_images(options: Evaluate, setting: Setting) -> Result:
+def _of_images(options: Evaluate, ref: str, setting: Setting) -> Result:
     from dualmcmc import data
-    from dualmcmc.tasks.generation import folder
+    from dualmcmc.tasks.generation import of_images
     from dualmcmc.tasks.reference import reference
     from dualmcmc.tasks.running import check_native, load_features
 
-    assert options.images is not None
     if not options.resize:
-        check_native(setting.model, options.images)
-    network = load_features(setting, options.features, options.feature_weights)
-    images = data.load(options.images, setting.model.config.images, skip_bad=options.skip_bad)
-    seen = reference(setting, network, options.reference_images)
-    return folder(setting, network, seen, images, Path(options.images))
-
-
-def _keep(run: str, task: str, entry: dict[str, Any]) -> None:
-    """Into metrics.json, where there is a run."""
-    from dualmcmc.storage.run_folder import RunFolder
-
-    folder = RunFolder(Path(run))
-    if (folder.path / "config.json").is_file() and folder.log.exists():
-        folder.add_metrics(task, entry)
+        check_native(setting.model, ref)
+    images = data.load(ref, setting.model.config.images, skip_bad=options.skip_bad)
+    network = load_features(setting, options.features or DEFAULT, options.feature_weights)
+    return of_images(setting, network, reference(setting, network, options.reference_images), images)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from dualmcmc.cli.output import table
-from dualmcmc.tasks.plan import Task
 
 
-def gist(task: Task, figures: dict[str, Any]) -> str:
+def gist(task: str, figures: dict[str, Any]) -> str:
     """A task's main figures as a table."""
     return table(GISTS[task](figures))
 
 
 def _generation(figures: dict[str, Any]) -> list[list[str]]:
     kinds: dict[str, Any] = figures["figures"]
-    if "steps" not in figures:
-        return [["", "images"], *([name, _number(value)] for name, value in kinds.items())]
     steps = [str(k) for k in figures["steps"]]
     rows = [["steps of the data chain", *steps]]
     return rows + [[name, *(_number(values[k]) for k in steps)] for name, values in kinds.items()]
@@ -67,8 +64,13 @@ def _inpainting(figures: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def _images(figures: dict[str, Any]) -> list[list[str]]:
+    return [["", "images"], *([name, _number(value["images"])] for name, value in figures["figures"].items())]
+
+
 GISTS = {
     "generation": _generation,
+    "images": _images,
     "reconstruction": _reconstruction,
     "revision": _revision,
     "interpolation": _interpolation,

@@ -5,14 +5,14 @@
     sources.py     opens a reference; one file per kind beside it; source.py holds the hold-out rule
     rule.py        THE rule by which any picture becomes a training image, and 8 bits become [-1, 1]
     store.py       the cache: load, holdout; entry.py is one entry on disk, place.py where they are
-    native.py      what pictures are before the rule
+    native.py      which splits there are, and what pictures are before the rule
     order.py       which images update number t sees
 
 Importing this package loads neither datasets, pyarrow nor scikit-learn; they are needed only to decode.
 """
 
 from dualmcmc.data.named import NAMED, Named
-from dualmcmc.data.native import native
+from dualmcmc.data.native import natives, splits
 from dualmcmc.data.order import batch_indices
 from dualmcmc.data.place import cache_folder, cache_size, clear_cache, statistics_folder
 from dualmcmc.data.reference import Reference, parse
@@ -31,8 +31,9 @@ __all__ = [
     "fit",
     "holdout",
     "load",
-    "native",
+    "natives",
     "parse",
+    "splits",
     "statistics_folder",
     "to_float",
     "to_uint8",

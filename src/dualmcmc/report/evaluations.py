@@ -57,7 +57,7 @@ def newest(run: RunRecord, task: str) -> Evaluation | None:
     Raises:
         InputError: the entry has not the form that `evaluate` gives it.
     """
-    entries = [entry for entry in run.metrics.get(task, []) if not _of_a_folder(entry)]
+    entries = run.metrics.get(task, [])
     if not entries:
         return None
     # A seed evaluated twice counts once, by its newer entry; the newest comes last.
@@ -97,11 +97,6 @@ def _but_seed(entry: Entry) -> Any:
     if not isinstance(protocol, dict):
         return protocol
     return {name: value for name, value in protocol.items() if name not in ("seed", "batch_size")}
-
-
-def _of_a_folder(entry: Entry) -> bool:
-    protocol = entry.get("protocol")
-    return isinstance(protocol, dict) and isinstance(protocol.get("images"), str)
 
 
 def _averaged(each: list[dict[Place, Value]]) -> dict[Place, Value]:

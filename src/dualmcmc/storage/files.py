@@ -10,6 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dualmcmc.errors import InputError
+
+
+def check_folder(path: Path) -> None:
+    """Refuses a place where no folder is and none can be made.
+
+    Raises:
+        InputError: a file is in the way, or the folder above cannot be written.
+    """
+    ancestor = path.absolute()
+    while not ancestor.exists() and ancestor != ancestor.parent:
+        ancestor = ancestor.parent
+    if not ancestor.is_dir():
+        raise InputError(f"{path} cannot be a folder: {ancestor} is a file")
+    if not os.access(ancestor, os.W_OK):
+        raise InputError(f"{path} cannot be written: {ancestor} allows no writing")
+
 
 def write_text(path: Path, text: str) -> None:
     """Replaces the file at `path` by one that holds `text`; a reader sees the old or the new one."""

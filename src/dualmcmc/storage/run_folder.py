@@ -114,9 +114,27 @@ class RunFolder:
                 continue  # the line a killed process was writing
         write_text(self.log, "".join(f"{line}\n" for line in kept))
 
-    def add_metrics(self, name: str, entry: dict[str, Any]) -> None:
-        """Adds an evaluation to metrics.json under `name`, after those already there."""
+    def read_metrics(self) -> dict[str, list[dict[str, Any]]]:
+        """The evaluations of metrics.json by name, oldest first; none if there is no such file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         path = self.path / "metrics.json"
-        entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except ValueError as error:
+            raise InputError(f"{path} is damaged ({error}): mend it, or move it away") from None
+        if not isinstance(entries, dict) or not all(isinstance(listed, list) for listed in entries.values()):
+            raise InputError(f"{path} does not hold a list of evaluations for each name: mend it, or move it away")
+        return entries
+
+    def add_metrics(self, name: str, entry: dict[str, Any]) -> None:
+        """Adds an evaluation to metrics.json under `name`, after those already there.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        entries = self.read_metrics()
         entries.setdefault(name, []).append(entry)
-        write_json(path, entries)
+        write_json(self.path / "metrics.json", entries)

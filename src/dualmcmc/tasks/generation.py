@@ -10,8 +10,6 @@ come from blocks of 1,000 of at most 10,000 samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -86,34 +84,29 @@ def generation(
         steps: lengths of the data chain; 0 is the generator.
     """
     check_size(n)
-    model, began, in_chain = setting.model, perf_counter(), 0.0
+    model = setting.model
     steps = sorted(set(steps))
     streams = {k: Stream(network) for k in steps}
     densities, shown = [], []
     for keys in setting.batches(n, "generating"):
-        start = perf_counter()
         passed = model.data_trajectory(len(keys), steps, seed=setting.seed, keys=keys)
-        in_chain += perf_counter() - start
         for k, x in passed.states.items():
             streams[k].update(x, keys)
         densities.append(passed.log_density[:, steps].cpu().double() / model.trio.temperature)
         shown.append(torch.stack([passed.states[k][: max(0, SHOWN - keys.start)].cpu() for k in steps], 1))
-    seconds = perf_counter() - began
     rows = torch.cat(densities) if densities else torch.empty(0, len(steps), dtype=torch.float64)
     means = setting.processes.collect(rows).mean(0).tolist()
     figures: dict[str, Any] = {}
     for k, stream in streams.items():
         for name, value in stream.figures(setting, reference, n).items():
             figures.setdefault(name, {})[str(k)] = value
-    protocol = setting.protocol(samples=n, features=network.protocol, reference=reference.about)
+    protocol = {**setting.how(), "samples": n, "features": network.protocol, "reference": reference.about}
     pictures = torch.cat(shown) if shown else torch.empty(0)
     return Result(
         {
             "steps": steps,
             "figures": figures,
             "log_density": dict(zip(map(str, steps), means, strict=True)),
-            "seconds": seconds,
-            "seconds_chain": in_chain,
             "protocol": protocol,
         },
         {str(k): pictures[:, i] for i, k in enumerate(steps)} if len(pictures) else {},
@@ -121,17 +114,15 @@ def generation(
 
 
 @torch.no_grad()
-def folder(
-    setting: Setting, network: FeatureNetwork, reference: Reference, images: ImageSet, place: Path
-) -> Result:
+def of_images(setting: Setting, network: FeatureNetwork, reference: Reference, images: ImageSet) -> Result:
     """The same figures of images from anywhere: somebody else's generator."""
-    check_size(len(images))
+    n = len(images)
+    check_size(n)
     stream = Stream(network)
-    for keys in setting.batches(len(images), f"features of {place}"):
+    for keys in setting.batches(n, f"features of {images.title}"):
         stream.update(images.tensor(list(keys)).to(setting.model.device), keys)
-    figures = stream.figures(setting, reference, len(images))
-    about = {"images": str(place), "images_fingerprint": images.fingerprint, "samples": len(images)}
-    protocol = setting.protocol(**about, features=network.protocol, reference=reference.about)
-    return Result(
-        {"figures": figures, "protocol": protocol}, {"images": images.tensor(range(min(SHOWN, len(images))))}
-    )
+    figures = {name: {"images": value} for name, value in stream.figures(setting, reference, n).items()}
+    code = {name: setting.how()[name] for name in ("version", "device", "torch")}
+    seen = {"data": images.title, "fingerprint": images.fingerprint, "n": n}
+    protocol = {**code, **seen, "features": network.protocol, "reference": reference.about}
+    return Result({"figures": figures, "protocol": protocol}, {"images": images.tensor(range(min(SHOWN, n)))})

@@ -41,8 +41,12 @@ def inpainting(
         data_steps: length of the data chain; None: the run's test chain.
         visible: whether the data chain may move visible pixels.
     """
-    model = setting.model
-    how: dict[str, Any] = {"latent_steps": latent_steps, "data_steps": data_steps, "visible": visible}
+    model, method = setting.model, setting.model.config.method
+    how: dict[str, Any] = {
+        "latent_steps": method.latent_chain.steps if latent_steps is None else latent_steps,
+        "data_steps": method.test_chain.steps if data_steps is None else data_steps,
+        "visible": visible,
+    }
     figures, pictures = {}, {}
     for mask in masks:
         seen: dict[tuple[str, str], list[Comparison]] = {(stage, view): [] for stage in STAGES for view in VIEWS}

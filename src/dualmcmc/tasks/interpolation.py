@@ -26,8 +26,7 @@ def interpolation(setting: Setting, *, pairs: int, points: int = 8) -> Result:
     Raises:
         InputError: there are not twice as many held-out images.
     """
-    if not 1 <= pairs <= setting.images // 2:
-        raise InputError(f"{pairs} pairs of {setting.images} images: give 1 to {setting.images // 2}")
+    check_pairs(setting, pairs)
     model = setting.model
     pictures: dict[str, Tensor] = {}
     rows: dict[str, dict[str, list[Tensor]]] = {kind: {path: [] for path in PATHS} for kind in ("prior", "images")}
@@ -49,6 +48,16 @@ def interpolation(setting: Setting, *, pairs: int, points: int = 8) -> Result:
         for kind, paths in rows.items()
     }
     return Result({**figures, "pairs": pairs, "points": points, "protocol": setting.protocol()}, pictures)
+
+
+def check_pairs(setting: Setting, pairs: int) -> None:
+    """Refuses more pairs than there are images for.
+
+    Raises:
+        InputError: saying how many there are.
+    """
+    if not 1 <= pairs <= setting.images // 2:
+        raise InputError(f"{pairs} pairs of {setting.images} held-out images: each takes two")
 
 
 def _ends(setting: Setting, keys: list[int]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from dualmcmc.data import ImageSet
 from dualmcmc.data.order import spread
-from dualmcmc.langevin import score
 from dualmcmc.metrics import ranking
 from dualmcmc.tasks.others import OTHERS
 from dualmcmc.tasks.setting import Result, Setting
@@ -72,7 +71,7 @@ def _scores(setting: Setting, n: int, images: Pictures, title: str) -> Tensor:
     model, rows = setting.model, [torch.empty((0, len(SCORES)), dtype=torch.float64)]
     for keys in setting.batches(n, f"scores of {title}"):
         x = images(keys).to(model.device)
-        h, gradient = score(model.trio.h, x)
+        h, gradient = model.gradient(x, batch_size=setting.batch_size)
         again = model.reconstruct(x, seed=setting.seed, keys=keys, batch_size=setting.batch_size)
         error = (x - again).square().flatten(1).mean(1)
         columns = (h / model.trio.temperature, -error, -gradient.flatten(1).norm(dim=1))

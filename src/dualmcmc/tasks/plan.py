@@ -31,8 +31,8 @@ class Plan:
     """Reconstruction: lengths of the latent chain from noise."""
     chains: Annotated[int, Ge(1)] = 1000
     """Revision: data chains."""
-    pairs: Annotated[int, Ge(1)] = 64
-    """Interpolation: paths of each kind, or as many as there are."""
+    pairs: Annotated[int, Ge(1)] | None = None
+    """Interpolation: paths of each kind; default: 64, or as many as there are pairs of held-out images."""
     ood: tuple[str, ...] = ("builtin",)
     """Ood: other sets: data references, builtin (no download), table8 (SVHN, CIFAR-100, CelebA)."""
     masks: tuple[str, ...] = ("M20", "M30", "M40", "R20", "R30", "R40")

@@ -7,20 +7,19 @@ code of as many dimensions reaches: PCA of training images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dualmcmc.data.order import spread
 from dualmcmc.metrics import Comparison, compare, ssim_window, summary
+from dualmcmc.tasks.linear import IMAGES, principal_components
 from dualmcmc.tasks.setting import Result, Setting
 
 Start = Literal["mean", "prior"]
 Kinds = dict[Start, list[int]]
 SHOWN = 12
-PCA_IMAGES = 10_000
 
 
 @torch.no_grad()
@@ -35,15 +34,15 @@ def reconstruction(setting: Setting, *, steps: Sequence[int], noise_steps: Seque
     kinds: Kinds = {"mean": sorted({0, *steps}), "prior": sorted(set(noise_steps))}
     seen: dict[tuple[Start, int], list[Comparison]] = {(start, k): [] for start, at in kinds.items() for k in at}
     linear: list[Comparison] = []
-    project = _pca(setting)
+    project = principal_components(setting, setting.model.trio.latent_dim)
     for keys in setting.batches(setting.images, "reconstructing"):
         x = setting.heldout.tensor(list(keys))
         for place, found in _reconstructions(setting, x, keys, kinds).items():
             seen[place].append(compare(x, found))
         linear.append(compare(x, project(x)))
     figures = {place: summary(setting.collect(parts)) for place, parts in seen.items()}
-    pca = {"dimensions": setting.model.trio.latent_dim, **summary(setting.collect(linear))}
-    fitted = {"pca_images": min(PCA_IMAGES, len(setting.train)), "pca_data": setting.train.title}
+    pca = {"dimensions": project.components.shape[1], **summary(setting.collect(linear))}
+    fitted = {"pca_images": min(IMAGES, len(setting.train)), "pca_data": setting.train.title}
     return Result(
         {
             "inference": figures["mean", 0],
@@ -69,20 +68,6 @@ def _reconstructions(
         for k, z in codes.items():
             found[start, k] = model.decode(z, batch_size=setting.batch_size).cpu()
     return found
-
-
-def _pca(setting: Setting) -> Callable[[Tensor], Tensor]:
-    """The projection on the principal components of training images, as many as a code has dimensions."""
-    from sklearn.decomposition import PCA
-
-    rows = setting.train.tensor(spread(len(setting.train), PCA_IMAGES)).flatten(1).numpy()
-    fitted = PCA(min(setting.model.trio.latent_dim, *rows.shape), svd_solver="covariance_eigh").fit(rows)
-
-    def project(x: Tensor) -> Tensor:
-        codes = fitted.transform(x.flatten(1).numpy())
-        return torch.from_numpy(fitted.inverse_transform(codes)).to(x).reshape(x.shape)
-
-    return project
 
 
 def _pictures(setting: Setting, kinds: Kinds) -> dict[str, Tensor]:

@@ -55,14 +55,29 @@ def reference(setting: Setting, network: FeatureNetwork, count: int | None = Non
     check_size(n)
     path = _place(network, images, n)
     about = {"data": images.title, "n": n, "fingerprint": images.fingerprint}
-    if not path.is_file():
+    held = _cached(setting, network, path)
+    if held is None:
         found = _measure(setting, network, n)
         if setting.processes.main:
             _keep(path, found)
         setting.processes.wait()
         return Reference(Moments.from_tensors(found), found["features"], about)
-    held = tensors.load(path)
     return Reference(Moments.from_tensors(held), held["features"], about)
+
+
+def _cached(setting: Setting, network: FeatureNetwork, path: Path) -> dict[str, Tensor] | None:
+    """The entry, if every process can read it: they must measure together, or none. A damaged one is none."""
+    held: dict[str, Tensor] | None = None
+    if path.is_file():
+        try:
+            held = tensors.load(path)
+            if held["features"].shape[1] != network.num_features or Moments.from_tensors(held).n < 2:
+                held = None
+        except (InputError, KeyError, IndexError, ValueError):
+            held = None
+    readers = torch.tensor([0 if held is None else 1])
+    setting.processes.add(readers)
+    return held if int(readers) == setting.processes.count else None
 
 
 def _keep(path: Path, found: dict[str, Tensor]) -> None:

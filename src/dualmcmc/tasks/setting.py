@@ -73,14 +73,19 @@ class Setting:
         return spread(self.images, n)
 
     def protocol(self, **more: Any) -> dict[str, Any]:
-        """How figures came about: enough to find them again."""
-        method = self.model.config.method
-        chains = {name: asdict(getattr(method, name)) for name in ("data_chain", "latent_chain", "test_chain")}
+        """How figures came about on the held-out images: enough to find them again."""
         data = {
             "data": self.heldout.title,
             "split": self.heldout.split,
             "fingerprint": self.heldout.fingerprint,
             "n": self.images,
         }
-        seen = {"step": self.model.step, "seed": self.seed, "batch_size": self.batch_size}
-        return {"version": __version__, **self.about, **seen, **data, **chains, "start": method.start, **more}
+        return {**self.how(), **data, **more}
+
+    def how(self) -> dict[str, Any]:
+        """What a protocol holds beside data: code, weights, seed, machine, chains."""
+        model, method = self.model, self.model.config.method
+        chains = {name: asdict(getattr(method, name)) for name in ("data_chain", "latent_chain", "test_chain")}
+        seen = {"step": model.step, "seed": self.seed, "batch_size": self.batch_size}
+        machine = {"device": model.device.type, "precision": model.precision, "torch": torch.__version__}
+        return {"version": __version__, **self.about, **seen, **machine, **chains, "start": method.start}
