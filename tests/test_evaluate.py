@@ -19,6 +19,7 @@ from tiny import listing
 
 from dualmcmc import Model, cli, data
 from dualmcmc.metrics import compare
+from dualmcmc.paths import between
 
 Capture = pytest.CaptureFixture[str]
 SMALL = ["-n", "40", "--held-out", "20", "--steps", "0", "3", "--chains", "20", "--pairs", "3", "--masks", "M20"]
@@ -242,7 +243,8 @@ def test_interpolate_draws_paths_between_draws_and_between_images(run: Path, pat
         assert picture.size == (5 * 66 + 2, 4 * 66 + 2)  # two paths of each kind
     model = Model.from_pretrained(run)
     x = data.load("digits:test", model.config.images).tensor(range(4))
-    along = model.log_density(model.interpolate(x[0::2], x[1::2], steps=5, path=path)[1])  # type: ignore[arg-type]
+    codes = model.infer(x)
+    along = model.log_density(model.decode(between(codes[0::2], codes[1::2], 5, path)[1]))  # type: ignore[arg-type]
     assert np.allclose(figures["images"]["log_density"][1], along.numpy(), rtol=1e-3, atol=1e-2)
     first = model.log_density(model.sample(1, keys=[0], steps=0))
     assert figures["prior"]["log_density"][0][0] == pytest.approx(float(first), rel=1e-3, abs=1e-2)

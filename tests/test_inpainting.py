@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -152,9 +153,70 @@ def test_a_mask_picture_hides_its_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda grey: Image.fromarray(grey.astype(np.uint16) * 257),  # 16 bits
+        lambda grey: Image.fromarray(grey.astype(np.int32) * 257),  # Pillow's mode I
+        lambda grey: Image.fromarray(grey > 0),
+        lambda grey: Image.fromarray(grey).convert("P"),
+        lambda grey: Image.fromarray(grey).convert("CMYK"),
+        lambda grey: Image.fromarray(grey).convert("RGBA"),  # an alpha channel that is opaque throughout
+    ],
+)
+def test_a_mask_picture_of_any_mode_is_the_same_mask(make: Callable[[np.ndarray], Image.Image]) -> None:
+    """From the middle of the range on it is white: 128 of 255, 16-bit 32768 of 65535."""
+    grey = np.zeros((8, 8), np.uint8)
+    grey[2:5, 3:7] = 255
+    assert torch.equal(masks.hidden(make(grey), 8, [0])[0, 0], torch.from_numpy(grey > 0))
+
+
+def test_sixteen_bit_masks_are_cut_in_the_middle_of_their_range(tmp_path: Path) -> None:
+    values = np.zeros((8, 8), np.uint16)
+    values[0, :4] = 255, 32000, 33000, 65535
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    hidden = masks.hidden(tmp_path / "mask.png", 8, [0])[0, 0]
+    assert hidden[0, :4].tolist() == [False, False, True, True]
+    assert hidden.sum() == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.eye(8)[::-1].astype(np.uint16),
+        np.eye(8, dtype=">f4")[::-1],
+        np.eye(8, dtype=np.longdouble)[::-1],
+        np.frombuffer(np.eye(8, dtype=np.int8)[::-1].tobytes(), np.int8).reshape(8, 8),  # read-only
+    ],
+)
+def test_arrays_of_any_number_type_are_masks(values: np.ndarray) -> None:
+    assert torch.equal(masks.hidden(values, 8, [0])[0, 0], torch.eye(8).flip(0) > 0)
+
+
+def _transparent(mode: str) -> Image.Image:
+    picture = Image.new("RGBA", (8, 8), (255, 255, 255, 255))
+    picture.putpixel((0, 0), (0, 0, 0, 0))
+    return picture.convert("LA").convert(mode) if mode == "La" else picture.convert(mode)
+
+
+@pytest.mark.parametrize(
     ("mask", "said"),
     [
         ("center:9", "1 to 8"),
+        ("center:²", "mask center:²: give a whole number"),
+        ("center:٣", "mask center:٣: give a whole number"),
+        ("center:" + "9" * 5000, "whole number"),
+        ("M99", "mask M99: 12 of 8 pixels"),
+        ("x" * 5000, "neither a specification nor a file"),
+        (None, "a mask of type NoneType: expected an array"),
+        ([[0, 1], [1, 0]], "a mask of type list: expected an array"),
+        (np.full((8, 8), "white"), "expected bool"),
+        (np.full((8, 8), None), "expected bool"),
+        (_transparent("RGBA"), "the mask is transparent in places: save it without transparency"),
+        (_transparent("LA"), "transparent"),
+        (_transparent("La"), "transparent"),
+        (Image.new("F", (8, 8)), "the mask: the picture holds floating-point values"),
+        (Image.fromarray(np.full((8, 8), 70_000, np.int32)), "the mask: the picture's values go from"),
+        (Image.new("L", (0, 0)), "no pixels"),
         ("center:x", "whole number"),
         ("blocks:1.5", "between 0 and 1"),
         ("blocks:nan", "between 0 and 1"),
@@ -172,8 +234,35 @@ def test_masks_that_cannot_be_are_refused(model: Model, mask: masks.MaskLike, sa
 
 def test_a_file_that_is_no_picture_is_refused(model: Model, tmp_path: Path) -> None:
     (tmp_path / "mask.png").write_text("nothing")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"mask .*mask\.png cannot be read as a picture"):
         model.inpaint(pictures(1), str(tmp_path / "mask.png"))
+
+
+def test_a_mask_file_is_read_as_safely_as_data_are(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other program is started, no giant unpacked; whatever a plugin raises is one line with the path."""
+    path = tmp_path / "mask.png"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    with pytest.raises(InputError, match=r"mask\.png cannot be read as a picture"):
+        model.inpaint(pictures(1), path)
+    path.write_bytes(whole[:20] + b"\xff" * 30 + whole[50:])
+    with pytest.raises(InputError, match=r"mask\.png"):
+        model.inpaint(pictures(1), path)
+    path.write_bytes(whole)
+    for most in (3000, 1000):  # Pillow warns of the first, and refuses the second
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        with pytest.raises(InputError, match=rf"mask\.png has more than {most:,} pixels"):
+            model.inpaint(pictures(1), path)
+    (tmp_path / "mask.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
+    with pytest.raises(InputError, match=r"mask\.eps cannot be read as a picture \(cannot identify"):
+        model.inpaint(pictures(1), tmp_path / "mask.eps")
+    Image.new("P", (8, 8)).save(tmp_path / "clear.gif", transparency=0)
+    with pytest.raises(InputError, match=r"clear\.gif is transparent in places"):
+        model.inpaint(pictures(1), tmp_path / "clear.gif")
 
 
 def test_results_are_independent_of_the_batch(model: Model) -> None:

@@ -199,7 +199,8 @@ def test_damaged_quantiles_are_refused(run: Path, capsys: Capture) -> None:
     ("arguments", "said"),
     [
         (["--threshold", "1", "--fpr", "0.1"], "exclude each other"),
-        (["--threshold", "nan"], "give a number"),
+        (["--threshold", "nan"], "give a finite number"),
+        (["--threshold", "inf"], "give a finite number"),
         (["--fpr", "2"], "0 to 1"),
         (["-n", "0"], "1 or more"),
         (["-n", "5000"], "297 images"),

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the work failed; 2 bad input, one line, nothing harmed; 13
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -28,6 +29,9 @@ VERBS = {
     "methods": ("listings", "the ways of teaching there are"),
     "datasets": ("listings", "the data sets there are, and the cache"),
 }
+
+SHARED = {"train", "evaluate", "reproduce"}
+"""Verbs whose work several processes share; of any other each process would do all of it, to the same files."""
 
 
 def _usage() -> str:
@@ -60,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, args: list[str]) -> int:
     from dualmcmc.errors import InputError, TrainingError
 
+    if verb not in SHARED and os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
+        return _complain(f"{verb} runs on one process: start it without torchrun", 2)
     module = import_module(f"dualmcmc.cli.{VERBS[verb][0]}")
     try:
         getattr(module, verb)(args)

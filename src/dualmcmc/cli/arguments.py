@@ -32,6 +32,8 @@ class OnModel:
     """ema: the average over training; live: the newest checkpoint's weights."""
     device: str | None = None
     """cpu, cuda, cuda:N or mps; default: the best there is."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 computes networks in bfloat16; chain states and figures stay float32."""
     batch_size: Annotated[int, Ge(1)] = 64
     """Images at once; changes speed and memory, never a result."""
     json: Json = None

@@ -50,10 +50,10 @@ def interpolate(args: list[str]) -> None:
     check_counts(n=options.n, batch_size=options.batch_size, latent_steps=options.latent_steps)
     if options.steps < 2:
         raise InputError(f"--steps {options.steps}: a path has 2 images or more")
-    from dualmcmc.cli.loading import check_new_file, heldout, load_model, place_in_run
+    from dualmcmc.cli.loading import free_file, heldout, load_model
     from dualmcmc.pictures import save_grid
 
-    check_new_file(options.out, ".png")
+    out = free_file(options.out, options.run, "interpolation.png")
     model = load_model(options)
     ref = options.data or model.config.data
     images = heldout(ref, model.config.images, skip_bad=options.skip_bad)
@@ -61,7 +61,6 @@ def interpolate(args: list[str]) -> None:
         raise InputError(f"-n {options.n}: {options.n} pairs need {2 * options.n} images, {ref} has {len(images)}")
     x = images.tensor(range(2 * options.n)).to(model.device)
     rows = {"prior": _between_draws(model, options), "images": _between_images(model, x, options)}
-    out = options.out or place_in_run(options.run, "interpolation.png")
     import torch
 
     save_grid(out, torch.cat([*rows.values()]).flatten(0, 1).cpu(), columns=options.steps)
@@ -76,22 +75,25 @@ def interpolate(args: list[str]) -> None:
 
 
 def _between_draws(model: Model, options: Interpolate) -> Tensor:
-    from dualmcmc.paths import between
-
-    first, second = range(0, 2 * options.n, 2), range(1, 2 * options.n, 2)
-    a, b = (model.prior(options.n, seed=options.seed, keys=keys) for keys in (first, second))
-    codes = between(a, b, options.steps, options.path)
-    images = model.decode(codes.flatten(0, 1), batch_size=options.batch_size)
-    return images.reshape(options.n, options.steps, *images.shape[1:])
+    return _paths(
+        model, options, [model.prior(options.n, seed=options.seed, keys=keys) for keys in _ends(options)]
+    )
 
 
 def _between_images(model: Model, x: Tensor, options: Interpolate) -> Tensor:
-    return model.interpolate(
-        x[0::2],
-        x[1::2],
-        steps=options.steps,
-        path=options.path,
-        seed=options.seed,
-        latent_steps=options.latent_steps,
-        batch_size=options.batch_size,
-    )
+    how: dict[str, Any] = {"seed": options.seed, "steps": options.latent_steps, "batch_size": options.batch_size}
+    return _paths(model, options, [model.infer(x[keys], keys=keys, **how) for keys in _ends(options)])
+
+
+def _ends(options: Interpolate) -> tuple[range, range]:
+    """Where the paths begin and end: the images' own numbers, which their noise goes by, as in `evaluate`."""
+    return range(0, 2 * options.n, 2), range(1, 2 * options.n, 2)
+
+
+def _paths(model: Model, options: Interpolate, ends: list[Tensor]) -> Tensor:
+    """Images (n, steps, C, S, S) on the paths between codes."""
+    from dualmcmc.paths import between
+
+    codes = between(ends[0], ends[1], options.steps, options.path)
+    images = model.decode(codes.flatten(0, 1), batch_size=options.batch_size)
+    return images.reshape(options.n, options.steps, *images.shape[1:])

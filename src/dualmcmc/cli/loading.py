@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualmcmc.cli.arguments import OnImages, OnModel
 from dualmcmc.errors import InputError
+from dualmcmc.storage.files import check_folder
 
 if TYPE_CHECKING:
     from dualmcmc.data import ImageSet
@@ -25,7 +28,8 @@ def load_model(options: OnModel) -> Model:
     from dualmcmc.model import Model
 
     check_device(options.device)
-    return Model.from_pretrained(options.run, weights=options.weights, device=options.device or best_device())
+    device = options.device or best_device()
+    return Model.from_pretrained(options.run, weights=options.weights, precision=options.precision, device=device)
 
 
 def load_images(model: Model, options: OnImages) -> tuple[ImageSet, int]:
@@ -64,30 +68,70 @@ def batches(n: int, batch_size: int, title: str) -> Iterator[range]:
 def place_in_run(run: str, name: str) -> Path:
     """RUN/name for a run folder, name in the working folder for a model elsewhere."""
     folder = Path(run)
-    return folder / name if (folder / "config.json").is_file() else Path(name)
+    # A model folder, which must hold nothing else, has a config.json as well.
+    is_run = (folder / "config.json").is_file() and not (folder / "model.safetensors").exists()
+    return folder / name if is_run else Path(name)
 
 
-def check_new_file(out: Path | None, suffix: str) -> None:
-    """Refuses an --out that is no new file of that kind in a folder that exists.
+@lru_cache(maxsize=1)  # asked once per image, and to tell a folder is to list it
+def folder_of(images: ImageSet) -> Path | None:
+    """The folder that holds the images as files of their own, if one does."""
+    from dualmcmc import data
+
+    reference = data.parse(images.reference)
+    return Path(reference.place) if reference.kind == "folder" else None
+
+
+def file_name(images: ImageSet, i: int) -> str:
+    """What files about image i are called, without suffix: its number, and in a folder its own name, cut."""
+    if folder_of(images) is None:
+        return f"{i:05d}"
+    stem = os.fsencode(Path(images.names[i]).stem)[:80].decode("utf-8", "ignore")
+    return f"{i:05d}-{stem}"
+
+
+def free_file(out: Path | None, run: str, name: str) -> Path:
+    """The file to write: --out, which must be new, or else `name` in the run, which is replaced.
 
     Raises:
-        InputError: saying so.
+        InputError: --out is of another kind than `name` or exists, or no file can be written there.
     """
-    if out is None:
-        return
-    if out.suffix.lower() != suffix or not out.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: give a file ending in {suffix} in a folder that exists")
-    if out.exists():
-        raise InputError(f"--out {out} exists: name a new file")
+    place, suffix = out or place_in_run(run, name), Path(name).suffix
+    there = _exists(place)
+    if place.suffix.lower() != suffix or not place.absolute().parent.is_dir():
+        raise InputError(f"--out {place}: give a file ending in {suffix} in a folder that exists")
+    if there and (out is not None or not place.is_file()):
+        raise InputError(f"{place} exists: name a new file with --out")
+    check_folder(place.absolute().parent)
+    return place
 
 
 def free_folder(out: Path | None, run: str, name: str) -> Path:
     """The folder to write to, new or empty: --out, or else `name` in the run.
 
     Raises:
-        InputError: it holds something.
+        InputError: it holds something, or cannot be made.
     """
-    place = out or place_in_run(run, name)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise InputError(f"{place} is not empty: name a new folder with --out")
+    return new_folder(out or place_in_run(run, name), "--out")
+
+
+def new_folder(place: Path, flag: str) -> Path:
+    """`place`, if it is an empty folder or can be made; makes nothing.
+
+    Raises:
+        InputError: it is not; the line names the flag that gives another.
+    """
+    if _exists(place) and (not place.is_dir() or any(place.iterdir())):
+        raise InputError(f"{place} is not empty: name a new folder with {flag}")
+    check_folder(place)
     return place
+
+
+def _exists(place: Path) -> bool:
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:  # a name too long, a folder that may not be looked into
+        raise InputError(f"{place} cannot be written: {error.strerror}") from None
+    return True

@@ -16,10 +16,14 @@ def check_json(place: str | None) -> None:
     """Refuses a JSON file that could not be written, before any work is done.
 
     Raises:
-        InputError: its folder is missing.
+        InputError: its folder is missing, or it is one.
     """
-    if place not in (None, "-") and not Path(str(place)).parent.is_dir():
+    if place in (None, "-"):
+        return
+    if not Path(str(place)).parent.is_dir():
         raise InputError(f"--json {place}: its folder does not exist")
+    if Path(str(place)).is_dir():
+        raise InputError(f"--json {place} is a folder: name a file")
 
 
 def write_json(place: str | None, value: Any) -> None:

@@ -38,12 +38,11 @@ def reconstruct(args: list[str]) -> None:
     options = parse(Reconstruct, args, "reconstruct")
     check_json(options.json)
     check_counts(n=options.n, batch_size=options.batch_size, steps=options.steps)
-    from dualmcmc.cli.loading import check_new_file, load_images, load_model, place_in_run
+    from dualmcmc.cli.loading import free_file, load_images, load_model
 
-    check_new_file(options.out, ".png")
+    out = free_file(options.out, options.run, "reconstruction.png")
     model = load_model(options)
     images, n = load_images(model, options)
-    out = options.out or place_in_run(options.run, "reconstruction.png")
     figures = _measure(model, images, n, out, options)
     about = {"n": n, "skipped": images.skipped, "data": images.title, "seed": options.seed}
     write_json(options.json, {**figures, **about})

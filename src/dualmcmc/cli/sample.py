@@ -31,7 +31,7 @@ class Sample(OnModel):
     steps: Annotated[int, Ge(0)] | None = None
     """Length of the data chain; default: the run's test chain."""
     out: Path | None = None
-    """Folder to write to, new or empty; default: RUN/generated, or generated for a model elsewhere."""
+    """Folder to write to; default: RUN/generated (elsewhere: generated); either must be new or empty."""
 
 
 def sample(args: list[str]) -> None:

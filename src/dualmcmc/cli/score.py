@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,14 +49,18 @@ def score(args: list[str]) -> None:
     check_json(options.json)
     check_counts(n=options.n, batch_size=options.batch_size, steps=options.steps)
     _check(options)
-    from dualmcmc.cli.loading import load_images, load_model, place_in_run
+    from dualmcmc.cli.loading import free_file, load_images, load_model, new_folder
 
+    out = free_file(options.out, options.run, "scores.csv")
+    if options.heatmap is not None:
+        new_folder(options.heatmap, "--heatmap")
     model = load_model(options)
     images, n = load_images(model, options)
     _calibrate(model, options)
     threshold = _threshold(model, options)
-    out = options.out or place_in_run(options.run, "scores.csv")
     figures = _write(model, images, n, threshold, out, options)
+    if options.heatmap is not None:  # a disk that fills up under them leaves the scores whole
+        _draw_all(model, images, n, options.heatmap, options)
     assert model.training_scores is not None
     reference = {"data": model.training_scores.data, "images": model.training_scores.images}
     about = {"out": str(out), "n": n, "skipped": images.skipped, "data": images.title, "reference": reference}
@@ -67,18 +72,12 @@ def score(args: list[str]) -> None:
 
 
 def _check(options: Score) -> None:
-    from dualmcmc.cli.loading import check_new_file
-
-    check_new_file(options.out, ".csv")
     if options.threshold is not None and options.fpr is not None:
         raise InputError("--threshold and --fpr exclude each other: give one")
-    if options.threshold is not None and options.threshold != options.threshold:
-        raise InputError("--threshold nan: give a number")
+    if options.threshold is not None and not math.isfinite(options.threshold):
+        raise InputError(f"--threshold {options.threshold}: give a finite number")
     if options.fpr is not None and not 0 <= options.fpr <= 1:
         raise InputError(f"--fpr {options.fpr}: give a share from 0 to 1")
-    folder = options.heatmap
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"--heatmap {folder} is not empty: name a new folder")
 
 
 def _calibrate(model: Model, options: Score) -> None:
@@ -105,7 +104,7 @@ def _threshold(model: Model, options: Score) -> float | None:
 def _write(
     model: Model, images: ImageSet, n: int, threshold: float | None, out: Path, options: Score
 ) -> dict[str, Any]:
-    """Writes the CSV, whole or not at all, and the heat maps batch by batch; returns counts and medians."""
+    """Writes the CSV, whole or not at all; returns counts and medians."""
     import io
     from statistics import median
 
@@ -116,34 +115,38 @@ def _write(
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*COLUMNS, *(["anomalous"] if threshold is not None else [])])
     for keys in batches(n, options.batch_size, "scoring"):
-        x = images.tensor(list(keys)).to(model.device)
-        how: dict[str, Any] = {
-            "seed": options.seed,
-            "keys": keys,
-            "steps": options.steps,
-            "batch_size": options.batch_size,
-        }
-        scores = model.score(x, **how)
+        scores = model.score(images.tensor(list(keys)), **_how(options, keys))
         for i, values in zip(keys, zip(*(column.tolist() for column in scores), strict=True), strict=True):
             low = [] if threshold is None else [int(values[0] < threshold)]
             anomalous += sum(low)
             rows.writerow([_path(images, i), *values, *low])
             seen.append(values)
-        if options.heatmap is not None:
-            maps = (values.cpu() for values in model.surprise(x, **how))
-            _draw(options.heatmap, [f"{i:05d}-{Path(images.names[i]).stem}" for i in keys], x.cpu(), *maps)
     write_text(out, text.getvalue())
     names = ("log_density", "reconstruction_mse", "percentile")
     figures: dict[str, Any] = {f"median_{name}": median(row[j] for row in seen) for j, name in enumerate(names)}
     return figures if threshold is None else {**figures, "threshold": threshold, "anomalous": anomalous}
 
 
+def _how(options: Score, keys: range) -> dict[str, Any]:
+    return {"seed": options.seed, "keys": keys, "steps": options.steps, "batch_size": options.batch_size}
+
+
 def _path(images: ImageSet, i: int) -> str:
     """Where an image of a folder is; else what its set calls it."""
-    from dualmcmc import data
+    from dualmcmc.cli.loading import folder_of
 
-    reference = data.parse(images.reference)
-    return str(Path(reference.place) / images.names[i]) if reference.kind == "folder" else images.names[i]
+    folder = folder_of(images)
+    path = images.names[i] if folder is None else str(folder / images.names[i])
+    return path.encode("utf-8", "backslashreplace").decode()  # a name that is no UTF-8 must not cost the table
+
+
+def _draw_all(model: Model, images: ImageSet, n: int, folder: Path, options: Score) -> None:
+    from dualmcmc.cli.loading import batches, file_name
+
+    for keys in batches(n, options.batch_size, "drawing"):
+        x = images.tensor(list(keys))
+        maps = (values.cpu() for values in model.surprise(x, **_how(options, keys)))
+        _draw(folder, [file_name(images, i) for i in keys], x, *maps)
 
 
 def _draw(folder: Path, names: list[str], x: Any, residual: Any, gradient: Any) -> None:
