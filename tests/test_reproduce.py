@@ -139,7 +139,7 @@ def test_every_cell_is_its_preset_but_for_what_it_changes(table: Any, scale: Any
         assert settings.seed == 3
         seen = {line.split(" is ")[0] for line in config.differences(settings, base)} - {"seed"}
         if scale == "small":
-            assert settings.run.steps == SWEEPS[table].updates[preset] <= 1600
+            assert settings.run.steps == SWEEPS[table].updates[preset]
             seen = {name for name in seen if not name.startswith("run.")} - {"images.size"}
         assert seen <= set(cell.changes)
         for path, value in cell.changes.items():
@@ -416,3 +416,24 @@ def test_bad_arguments_are_one_line(args: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         reproduce(args)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_trained_before_is_measured_and_not_trained_again(
+    small: None, made: list[int], tmp_path: Path
+) -> None:
+    """One training serves every figure: equal tables, and no update more."""
+    again("figure4", tmp_path / "first")
+    (cell,) = (tmp_path / "first" / "cells").iterdir()
+    updates, before = len(made), (cell / "cell.json").read_text()
+    again("figure4", tmp_path / "second", "--run", str(cell))
+    assert (tmp_path / "second" / "table.csv").read_text() == (tmp_path / "first" / "table.csv").read_text()
+    again("figure2", tmp_path / "third", "--run", str(cell))
+    assert (tmp_path / "third" / "figure2.png").is_file()
+    assert len(made) == updates
+    assert (cell / "cell.json").read_text() == before
+    with pytest.raises(InputError, match="cells, not one run"):
+        again("table5", tmp_path / "fourth", "--run", str(cell))
+    with pytest.raises(InputError, match="trained with other settings"):
+        reproduce(["figure4", "--scale", "paper", "--out", str(tmp_path / "fifth"), "--run", str(cell)])
+    with pytest.raises(InputError, match="config"):
+        again("figure4", tmp_path / "sixth", "--run", str(tmp_path / "nowhere"))

@@ -38,6 +38,8 @@ class Reproduce:
     """Feature network of distances, as for `evaluate`; default: pixels (small scale) or inception (paper's)."""
     feature_weights: Path | None = None
     """Weights of that network: .safetensors, or .npz of plain arrays."""
+    run: Path | None = None
+    """A run with these settings, trained before (for another figure, say): measure it instead of training."""
     seed: int = 0
     """Of training and of measuring."""
     device: str | None = None
@@ -89,6 +91,7 @@ def _job(options: Reproduce) -> Job:
         feature_weights=options.feature_weights,
         seed=options.seed,
         device=options.device,
+        run=options.run,
     )
     for cell in job.cells:
         job.settings(cell)

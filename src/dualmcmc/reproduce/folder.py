@@ -2,7 +2,8 @@
 
 reproduce.json       which table, at which scale
 cells/NAME/          an ordinary run, with its evaluations in metrics.json and figures/
-cells/NAME/cell.json written last: how it was trained and measured, and its part of the table
+cells/NAME/cell.json written last: how it was trained and measured, and its part of the table; cell.json here
+                     where the one cell is a run from elsewhere
 table.md, table.csv  of the cells that are done
 """
 
@@ -28,10 +29,16 @@ class SweepFolder:
     """Paths and small files of one sweep."""
 
     path: Path
+    given: Path | None = None
+    """A run trained elsewhere that its one cell is measured on."""
 
     def run(self, cell: Cell) -> RunFolder:
         """A cell's run."""
-        return RunFolder(self.path / "cells" / cell.name)
+        return RunFolder(self.given or self.path / "cells" / cell.name)
+
+    def _entry(self, cell: Cell) -> Path:
+        """Its part of the table; a run from elsewhere is not written to for that."""
+        return (self.path if self.given else self.run(cell).path) / "cell.json"
 
     def check(self, job: Job) -> None:
         """Refuses a place that holds anything but this sweep with these settings.
@@ -53,9 +60,13 @@ class SweepFolder:
 
     def _check_cell(self, job: Job, cell: Cell) -> None:
         run = self.run(cell)
-        if not (run.path / "config.json").is_file():
+        if self.given is None and not (run.path / "config.json").is_file():
             return run.check_free()
-        if lines := configs.differences(job.settings(cell), run.read_config()):
+        lines = configs.differences(job.settings(cell), run.read_config())
+        if self.given is not None:  # its seed, its length and where its images lie are its own
+            own = ("data", "seed", "preset", "run.", "method.test_chain.")
+            lines = [line for line in lines if not line.startswith(own)]
+        if lines:
             raise InputError(
                 f"{run.path} was trained with other settings: {lines[0]} there; give the same, "
                 "or choose another --out"
@@ -87,7 +98,7 @@ class SweepFolder:
         Raises:
             InputError: its file is damaged.
         """
-        path = self.run(cell).path / "cell.json"
+        path = self._entry(cell)
         if not path.is_file():
             return None
         try:
@@ -99,4 +110,4 @@ class SweepFolder:
 
     def write(self, cell: Cell, entry: dict[str, Any]) -> None:
         """Keeps a finished cell's part of the table."""
-        write_json(self.run(cell).path / "cell.json", entry)
+        write_json(self._entry(cell), entry)

@@ -60,8 +60,12 @@ class Job:
     feature_weights: Path | None = None
     seed: int = 0
     device: str | None = None
+    run: Path | None = None
+    """A trained run to measure instead of training; for sweeps of one cell."""
 
     def __post_init__(self) -> None:
+        if self.run is not None and len(self.cells) != 1:
+            raise InputError(f"--run: {self.table} at {self.scale} scale has {len(self.cells)} cells, not one run")
         if self.data and len(self.data) != len(self.bases):
             names = ", ".join(self.bases)
             raise InputError(

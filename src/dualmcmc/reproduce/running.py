@@ -48,7 +48,7 @@ def carry_out(job: Job, *, say: Say, quiet: bool = True) -> Outcome:
     Raises:
         InputError: the place, the data or the feature network cannot be used; nothing was changed.
     """
-    folder, processes = SweepFolder(job.out), Processes.current(job.device)
+    folder, processes = SweepFolder(job.out, job.run), Processes.current(job.device)
     say = say if processes.main else lambda line: None
     folder.check(job)
     protocol = job.network and features.load(job.network, job.feature_weights).protocol
@@ -71,9 +71,10 @@ def carry_out(job: Job, *, say: Say, quiet: bool = True) -> Outcome:
             say(f"{place}, done before")
             continue
         began, settings, begun = monotonic(), job.settings(cell), states[cell.name] == "begun"
-        say(f"{place}, {'going on to' if begun else 'training'} {settings.run.steps:,} updates")
         try:
-            Trainer(settings, folder.run(cell).path, device=job.device, resume=begun, quiet=quiet).train()
+            if job.run is None:
+                say(f"{place}, {'going on to' if begun else 'training'} {settings.run.steps:,} updates")
+                Trainer(settings, folder.run(cell).path, device=job.device, resume=begun, quiet=quiet).train()
         except TrainingError as error:
             if processes.count > 1:  # the others may not know
                 raise TrainingError(f"{place}: {error}") from error
@@ -99,7 +100,7 @@ def _check_data(job: Job, folder: SweepFolder) -> None:
         InputError: saying so.
     """
     seen: dict[Any, str] = {}
-    for cell in job.cells:
+    for cell in job.cells if job.run is None else ():
         settings, run = job.settings(cell), folder.run(cell)
         key = (settings.data, settings.images)
         if key not in seen:
@@ -114,9 +115,13 @@ def _check_data(job: Job, folder: SweepFolder) -> None:
 def _measure(job: Job, cell: Cell, run: RunFolder, processes: Processes, quiet: bool) -> dict[str, Any]:
     """A trained cell's evaluations, into its run; returns its part of the table."""
     began = monotonic()
-    settings = run.read_config()
+    settings, model = run.read_config(), Model.from_pretrained(run.path, device=processes.device)
+    if job.run is not None:  # trained for something else, it may have another test chain
+        test_chain = job.settings(cell).method.test_chain
+        settings = replace(settings, method=replace(settings.method, test_chain=test_chain))
+        model.config = settings
     setting = running.setting_of(
-        Model.from_pretrained(run.path, device=processes.device),
+        model,
         None,
         seed=job.seed,
         batch_size=settings.optim.batch_size,
@@ -140,7 +145,8 @@ def _measure(job: Job, cell: Cell, run: RunFolder, processes: Processes, quiet: 
         "distance": distance,
         "seconds_per_update": entries["seconds"],
         "seconds_measuring": monotonic() - began,
-        "protocol": next(entries[task] for task in job.sweep.tasks)["protocol"],
+        # Tasks agree on what they share; generation has samples and a reference, the others held-out images.
+        "protocol": {k: v for task in job.sweep.tasks for k, v in entries[task]["protocol"].items()},
         "machine": _machine(processes),
         "config": asdict(settings),
     }
@@ -202,7 +208,7 @@ def dry_run(job: Job) -> list[dict[str, Any]]:
     """
     from dualmcmc import cost, presets
 
-    SweepFolder(job.out).check(job)
+    SweepFolder(job.out, job.run).check(job)
     for ref in job.data:
         data.parse(ref)
     cells = []

@@ -142,11 +142,11 @@ def _measured(entry: dict[str, Any]) -> str:
     distance = ""
     if entry["distance"]:
         name, seen = entry["distance"]["name"], p["reference"]
-        distance = f"{name}: {p['samples']:,} samples to {seen['n']:,} images of {seen['data']}; "
-    return (
-        f"Measured by dualmcmc {p['version']}, weights {p['weights']}, seed {p['seed']}: {distance}"
-        f"{p['n']:,} held-out images of {p['data']}. Machine: {entry['machine']}."
-    )
+        distance = f"{name}: {p['samples']:,} samples to {seen['n']:,} images of {seen['data']}"
+    heldout = f"{p['n']:,} held-out images of {p['data']}" if "n" in p else ""
+    what = "; ".join(part for part in (distance, heldout) if part)
+    about = f"dualmcmc {p['version']}, weights {p['weights']}, seed {p['seed']}"
+    return f"Measured by {about}: {what}. Machine: {entry['machine']}."
 
 
 def markdown(job: Job, found: Table) -> str:
