@@ -20,6 +20,8 @@ from tiny import listing
 from dualmcmc import Model, cli, data
 from dualmcmc.metrics import compare
 from dualmcmc.paths import between
+from dualmcmc.report.evaluations import newest
+from dualmcmc.report.reading import read
 
 Capture = pytest.CaptureFixture[str]
 SMALL = ["-n", "40", "--held-out", "20", "--steps", "0", "3", "--chains", "20", "--pairs", "3", "--masks", "M20"]
@@ -271,3 +273,17 @@ def test_interpolate_refuses(trained: Path, arguments: list[str], said: str, cap
 def test_the_verbs_work_inside_inference_mode(run: Path) -> None:
     with torch.inference_mode():
         assert evaluate(run, "--tasks", "revision", "inpainting", "ood") == 0
+
+
+def test_other_datas_drawings_and_figures_do_not_pass_for_the_runs_own(run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "other.npy", np.zeros((50, 8, 8), np.uint8))
+    assert evaluate(run, "--tasks", "reconstruction") == 0
+    own, drawn = metrics(run)["reconstruction"][0], (run / "figures" / "figure3.png").read_bytes()
+    assert (
+        evaluate(run, "--tasks", "reconstruction", "--data", str(tmp_path / "other.npy"), "--held-out", "5") == 0
+    )
+    assert (run / "figures" / "figure3.png").read_bytes() == drawn
+    assert (run / "figures" / "other" / "figure3.png").is_file()
+    found = newest(read([str(run)])[0], "reconstruction")
+    assert found is not None
+    assert found.protocol["data"] == own["protocol"]["data"] == "digits:test"

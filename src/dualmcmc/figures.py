@@ -5,6 +5,7 @@ Each takes a task's `Result`; curves and labels are the numbers of its figures, 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,8 +158,7 @@ def ood(result: Result) -> Figure:
     rows = result.pictures
     width = min(len(images) for images in rows.values())
     images = torch.cat([images[:width] for images in rows.values()])
-    _show(right, images, width, "from top: " + ", ".join(rows))
-    right.title.set_wrap(True)
+    _show(right, images, width, textwrap.fill("from top: " + ", ".join(rows), 60))
     return figure
 
 

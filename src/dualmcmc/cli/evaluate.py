@@ -45,7 +45,7 @@ class Evaluate(Plan, OnModel):
     skip_bad: bool = False
     """Leave unreadable images out, and count them, instead of refusing the data."""
     out: Path | None = None
-    """Folder for the drawings; default: RUN/figures (elsewhere: figures)."""
+    """Folder for the drawings; default: RUN/figures (elsewhere: figures), of other data figures/other."""
 
 
 def evaluate(args: list[str]) -> None:
@@ -57,10 +57,8 @@ def evaluate(args: list[str]) -> None:
     from dualmcmc.cli.loading import load_model, place_in_run
     from dualmcmc.parallel import Processes
     from dualmcmc.storage.files import check_folder
-    from dualmcmc.tasks.running import setting_of
+    from dualmcmc.tasks.running import same_place, setting_of
 
-    drawings = options.out or place_in_run(options.run, "figures")
-    check_folder(drawings)
     run = _run(options.run)
     processes = Processes.current(options.device)
     setting = setting_of(
@@ -74,6 +72,10 @@ def evaluate(args: list[str]) -> None:
         processes=processes,
         about={"run": str(options.run), "weights": options.weights},
     )
+    # Drawings of other data must not pass for the run's own.
+    own = options.data is None or same_place(options.data, setting.model.config.data)
+    drawings = options.out or place_in_run(options.run, "figures" if own else "figures/other")
+    check_folder(drawings)
     found = {}
     for task, result in _results(options, setting):
         found[task] = result.figures

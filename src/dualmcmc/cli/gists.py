@@ -33,12 +33,13 @@ def _revision(figures: dict[str, Any]) -> list[list[str]]:
     data, latent, distance = figures["data_chain"], figures["latent_chain"], figures["distance"]
     rows = [["", "at the start", "at the end"]]
     rows.append(["log-density", _number(data["log_density"][0]), _number(data["log_density"][-1])])
-    rows.append(["MSE", _number(latent["mse"][0]), _number(latent["mse"][-1])])
+    rows.append(["MSE (latent chain)", _number(latent["mse"][0]), _number(latent["mse"][-1])])
     if distance is not None:
         name, *values = distance.values()
         rows.append([name, *map(_number, values)])
     rows.append(["pixels moved, rms", "0", _number(data["moved"])])
-    return [*rows, ["h gained in ten times the length", "0", _number(data["long"]["drift"])]]
+    gained = data["long"]["drift"] / figures["protocol"]["data_chain"]["temperature"]
+    return [*rows, ["log-density gained after ten times the length", "0", _number(gained)]]
 
 
 def _interpolation(figures: dict[str, Any]) -> list[list[str]]:

@@ -65,7 +65,8 @@ def score(args: list[str]) -> None:
     reference = {"data": model.training_scores.data, "images": model.training_scores.images}
     about = {"out": str(out), "n": n, "skipped": images.skipped, "data": images.title, "reference": reference}
     write_json(options.json, {**about, **figures, "seed": options.seed})
-    line = f"{out}: {n} images of {images.title}, median percentile {figures['median_percentile']:.1f}"
+    skipped = f", {images.skipped} unreadable ones skipped" if images.skipped else ""
+    line = f"{out}: {n} images of {images.title}{skipped}, median percentile {figures['median_percentile']:.1f}"
     if threshold is not None:
         line += f", {figures['anomalous']} anomalous (log-density below {threshold:.6g})"
     show(line, options.json)

@@ -58,6 +58,8 @@ def newest(run: RunRecord, task: str) -> Evaluation | None:
         InputError: the entry has not the form that `evaluate` gives it.
     """
     entries = run.metrics.get(task, [])
+    # Those of other data (evaluate --data) do not pass for the run's own.
+    entries = [entry for entry in entries if _of_own_data(run, entry)] or entries
     if not entries:
         return None
     # A seed evaluated twice counts once, by its newer entry; the newest comes last.
@@ -97,6 +99,18 @@ def _but_seed(entry: Entry) -> Any:
     if not isinstance(protocol, dict):
         return protocol
     return {name: value for name, value in protocol.items() if name not in ("seed", "batch_size")}
+
+
+def _of_own_data(run: RunRecord, entry: Entry) -> bool:
+    protocol = entry.get("protocol")
+    if not isinstance(protocol, dict):
+        return True
+    reference = protocol.get("reference")
+    if isinstance(reference, dict) and "data_sha256" in run.about:
+        return bool(reference.get("fingerprint") == run.about["data_sha256"])
+    if "data" in protocol and "heldout" in run.about:
+        return bool(protocol["data"] == run.about["heldout"])
+    return True
 
 
 def _averaged(each: list[dict[Place, Value]]) -> dict[Place, Value]:

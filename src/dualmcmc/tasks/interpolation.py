@@ -57,7 +57,10 @@ def check_pairs(setting: Setting, pairs: int) -> None:
         InputError: saying how many there are.
     """
     if not 1 <= pairs <= setting.images // 2:
-        raise InputError(f"{pairs} pairs of {setting.images} held-out images: each takes two")
+        raise InputError(
+            f"interpolation: {pairs} pairs of {setting.images} held-out images, where each takes two: "
+            "give fewer --pairs, or name the other --tasks"
+        )
 
 
 def _ends(setting: Setting, keys: list[int]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -51,7 +51,7 @@ def setting_of(
         InputError: the data cannot be read, hold fewer images, or other ones than the model's.
     """
     ref, rule = ref or model.config.data, model.config.images
-    if not resize and not _same_place(ref, model.config.data):
+    if not resize and not same_place(ref, model.config.data):
         check_native(model, ref)
     train, images = _train_and_heldout(ref, rule, skip_bad)
     if held_out is not None and held_out > len(images):
@@ -74,7 +74,7 @@ def _train_and_heldout(ref: str, rule: Images, skip_bad: bool) -> tuple[data.Ima
     return data.load(whole, rule, split="train", skip_bad=skip_bad), images
 
 
-def _same_place(ref: str, own: str) -> bool:
+def same_place(ref: str, own: str) -> bool:
     """Whether both name the same data, whatever the split; the run's own may be gone by now."""
     if ref == own:
         return True
@@ -95,10 +95,10 @@ def check_native(model: Model, ref: str) -> None:
     others = data.natives(ref) - {(rule.size, rule.size, rule.channels)}
     if others:
         width, height, channels = min(others)
-        colours = {1: "grey", 3: "colour"}
+        colours, more = {1: "grey", 3: "colour"}, " among others" if len(others) > 1 else ""
         raise InputError(
-            f"{ref} holds {width}x{height} {colours[channels]} pictures, the model's are {rule.size}x{rule.size} "
-            f"{colours[rule.channels]}: give such, or --resize to measure on them made so"
+            f"{ref} holds {width}x{height} {colours[channels]} pictures{more}, the model's are {rule.size}x"
+            f"{rule.size} {colours[rule.channels]}: give such, or --resize to measure on them made so"
         )
 
 
