@@ -140,6 +140,7 @@ def test_every_cell_is_its_preset_but_for_what_it_changes(table: Any, scale: Any
         seen = {line.split(" is ")[0] for line in config.differences(settings, base)} - {"seed"}
         if scale == "small":
             assert settings.run.steps == SWEEPS[table].updates[preset]
+            assert settings.run.evaluate_every == 0  # so that every cell is measured after equally many updates
             seen = {name for name in seen if not name.startswith("run.")} - {"images.size"}
         assert seen <= set(cell.changes)
         for path, value in cell.changes.items():
@@ -209,6 +210,7 @@ def test_table_5_holds_what_was_measured(small: None, tmp_path: Path, capsys: py
     shown = " | ".join(f"{float(v):.4g}" for v in rows["ours", "fd_pixels_40"].values())
     assert f"| ours: fd\\_pixels\\_40 | {shown} |" in text
     assert "6 updates of 16 images" in text
+    assert "weights ema of update 6, seed 0: fd_pixels_40: 40 samples to 1,500 images of digits:train" in text
     assert "not the paper's setting" in text
     assert said.err.splitlines()[0] == "cell 1 of 4: L=10, training 6 updates"
     assert all(line.startswith("cell ") for line in said.err.splitlines())

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dualmcmc import config as configs
-from dualmcmc import data, features, figures
+from dualmcmc import data, features, figures, metrics
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.model import Model
 from dualmcmc.parallel import Processes
@@ -51,6 +51,7 @@ def carry_out(job: Job, *, say: Say, quiet: bool = True) -> Outcome:
     folder, processes = SweepFolder(job.out, job.run), Processes.current(job.device)
     say = say if processes.main else lambda line: None
     folder.check(job)
+    metrics.import_torchmetrics()  # now, and not after hours of training
     protocol = job.network and features.load(job.network, job.feature_weights).protocol
     measuring = job.measuring(protocol or None)
     states = {cell.name: folder.state(cell, measuring) for cell in job.cells}

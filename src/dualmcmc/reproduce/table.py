@@ -145,7 +145,7 @@ def _measured(entry: dict[str, Any]) -> str:
         distance = f"{name}: {p['samples']:,} samples to {seen['n']:,} images of {seen['data']}"
     heldout = f"{p['n']:,} held-out images of {p['data']}" if "n" in p else ""
     what = "; ".join(part for part in (distance, heldout) if part)
-    about = f"dualmcmc {p['version']}, weights {p['weights']}, seed {p['seed']}"
+    about = f"dualmcmc {p['version']}, weights {p['weights']} of update {p['step']:,}, seed {p['seed']}"
     return f"Measured by {about}: {what}. Machine: {entry['machine']}."
 
 
