@@ -2,6 +2,9 @@
 
 uint8 of shape (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, H, W, 4), memory-mapped; nothing is unpickled. A
 member of an .npz cannot be mapped where it lies, so it is unpacked into a temporary file first.
+
+The classes of `images` are the integer array `labels`, or else `y`, of shape (N,); those of a split `train` are
+`train_labels`, or else `train_y`. An array of another type or shape is none, and an .npy has none.
 """
 
 from __future__ import annotations
@@ -32,26 +35,31 @@ def array(place: str) -> Source:
     status = path.stat()
     identity = ["array", str(path), status.st_size, status.st_mtime_ns]
     if path.suffix.lower() == ".npz":
-        splits = {split: Split(_items(path, member)) for split, member in _members(path).items()}
+        splits = {split: Split(_items(path, *members)) for split, members in _members(path).items()}
     else:
-        splits = {"all": Split(_items(path, None), len(_open(path, str(path))))}
+        splits = {"all": Split(_items(path, None, None), len(_open(path, str(path))))}
     return source(repr(place), identity, splits)
 
 
-def _members(path: Path) -> dict[str, str]:
-    """Names of the arrays of an .npz by the split they hold."""
+def _members(path: Path) -> dict[str, tuple[str, str | None]]:
+    """Names of the arrays of an .npz, of images and of labels, by the split they hold."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{str(path)!r} is not an .npz file ({error}): save it with numpy.savez") from error
-    own = {name.lower(): member for name, member in names.items() if name.lower() in SPLITS}
+    lower = {name.lower(): member for name, member in names.items()}
+    own = {
+        name: (member, lower.get(f"{name}_labels", lower.get(f"{name}_y")))
+        for name, member in lower.items()
+        if name in SPLITS
+    }
     if own:
         return own
     if "images" in names:
-        return {"all": names["images"]}
+        return {"all": (names["images"], names.get("labels", names.get("y")))}
     if len(names) == 1:
-        return {"all": next(iter(names.values()))}
+        return {"all": (next(iter(names.values())), None)}
     raise InputError(
         f"{str(path)!r} holds {len(names)} arrays ({', '.join(names)}): one is expected, or one named "
         "images, or train and test"
@@ -81,7 +89,12 @@ def _mapped(path: Path, member: str | None) -> Iterator[np.ndarray]:
     if member is None:
         yield _open(path, str(path))
         return
-    where = f"{path}, array {member.removesuffix('.npy')}"
+    with _unpacked(path, member) as plain:
+        yield _open(plain, _where(path, member))
+
+
+@contextmanager
+def _unpacked(path: Path, member: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="dualmcmc-", ignore_cleanup_errors=True) as room:
         unpacked = Path(room, "array.npy")
         try:
@@ -92,17 +105,32 @@ def _mapped(path: Path, member: str | None) -> Iterator[np.ndarray]:
             ):
                 shutil.copyfileobj(packed, plain, 1 << 20)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
-            raise InputError(f"{where!r} cannot be unpacked ({error}): save it again, or make room") from error
-        yield _open(unpacked, where)
+            raise InputError(
+                f"{_where(path, member)!r} cannot be unpacked ({error}): save it again, or make room"
+            ) from error
+        yield unpacked
 
 
-def _items(path: Path, member: str | None) -> Callable[[], Iterator[Item]]:
-    inside = f", array {member.removesuffix('.npy')}" if member else ""
+def _where(path: Path, member: str | None) -> str:
+    return f"{path}, array {member.removesuffix('.npy')}" if member else str(path)
 
+
+def _labels(path: Path, member: str, images: int) -> np.ndarray | None:
+    with _unpacked(path, member) as plain:
+        try:
+            labels = np.lib.format.open_memmap(plain, mode="r")
+        except (ValueError, OSError, EOFError):
+            return None  # objects, or nothing at all
+        return np.array(labels) if labels.dtype.kind in "iu" and labels.shape == (images,) else None
+
+
+def _items(path: Path, member: str | None, label_member: str | None) -> Callable[[], Iterator[Item]]:
     def items() -> Iterator[Item]:
         with _mapped(path, member) as pixels:
+            labels = _labels(path, label_member, len(pixels)) if label_member else None
             for i in range(len(pixels)):
-                yield Item(str(i), f"{path}{inside}, image {i}", partial(_image, pixels, i))
+                label = None if labels is None else int(labels[i])
+                yield Item(str(i), f"{_where(path, member)}, image {i}", partial(_image, pixels, i), label)
 
     return items
 

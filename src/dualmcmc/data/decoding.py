@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from array import array
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -73,6 +74,7 @@ def _write(
     content = hashlib.sha256()
     count = 0
     bad: list[str] = []
+    labels = array("q")
     with (folder / "pixels.u8").open("wb") as pixels_file, (folder / "names.jsonl").open("wb") as names_file:
         for item in split.items():
             encoded = read_item(item)
@@ -86,6 +88,7 @@ def _write(
                 pixels_file.write(raw)
                 digest.update(raw)
                 names_file.write(json.dumps(item.name).encode() + b"\n")
+                labels.append(_label(item))
                 count += 1
             if progress:
                 progress(count + len(bad), split.count)
@@ -97,8 +100,16 @@ def _write(
     if not count:
         raise NoImagesError(f"data {title} holds no image in this split: choose another as REF:split")
     shape = (count, rule.size, rule.size, rule.channels)
-    entry = Entry(shape, len(bad), names_bytes, digest.hexdigest(), content.hexdigest())
+    labelled = min(labels) >= 0
+    if labelled:
+        np.save(folder / "labels.npy", np.array(labels, dtype=np.int64))
+    entry = Entry(shape, len(bad), names_bytes, count if labelled else 0, digest.hexdigest(), content.hexdigest())
     (folder / "entry.json").write_text(json.dumps(asdict(entry)), encoding="utf-8")
+
+
+def _label(item: Item) -> int:
+    """Its class; -1 for none, or for a number that int64 does not hold."""
+    return item.label if item.label is not None and 0 <= item.label < 1 << 63 else -1
 
 
 def _decoded(item: Item, content: bytes | np.ndarray | OSError, rule: Images) -> np.ndarray:

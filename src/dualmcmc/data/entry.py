@@ -2,6 +2,7 @@
 
     pixels.u8     uint8, (N, size, size, channels), mapped into memory
     names.jsonl   one JSON string per image
+    labels.npy    int64, (N,), the images' classes; only if all have one
     entry.json    shape, hashes, how many were skipped; written last
 
 decoding.py writes it. The two hashes are for `verify`; otherwise sizes tell a whole entry from a damaged one.
@@ -31,10 +32,12 @@ class Entry:
     """Pictures that could not be read."""
     names_bytes: int
     """Size of names.jsonl."""
+    labels: int
+    """How many labels.npy holds: N, or 0 if there is no such file."""
     pixels: str
     """SHA-256 of shape and pixels, whatever they were decoded from."""
     content: str
-    """SHA-256 of the source's names and contents."""
+    """SHA-256 of the source's names, classes and contents."""
 
 
 class Names(Sequence[str]):
@@ -66,15 +69,28 @@ def read(folder: Path) -> Entry | None:
             len(entry.shape) == 4
             and (folder / "pixels.u8").stat().st_size == np.prod(entry.shape, dtype=np.int64)
             and (folder / "names.jsonl").stat().st_size == entry.names_bytes
+            and (not entry.labels or _whole_labels(folder, entry))
         )
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, EOFError):
         return None
     return entry if whole else None
+
+
+def _whole_labels(folder: Path, entry: Entry) -> bool:
+    path = folder / "labels.npy"
+    held = np.lib.format.open_memmap(path, mode="r")
+    known = held.dtype == np.int64 and held.shape == (entry.labels,) == (entry.shape[0],)
+    return known and path.stat().st_size == held.offset + held.nbytes
 
 
 def pixels(folder: Path, entry: Entry) -> np.ndarray:
     """The entry's images, a read-only memory map."""
     return np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r", shape=tuple(entry.shape))
+
+
+def labels(folder: Path, entry: Entry) -> np.ndarray | None:
+    """The entry's classes, a read-only memory map; None if it has none."""
+    return np.lib.format.open_memmap(folder / "labels.npy", mode="r") if entry.labels else None
 
 
 def verified(folder: Path, entry: Entry, split: Split) -> bool:
@@ -99,9 +115,9 @@ def read_item(item: Item) -> bytes | np.ndarray | OSError:
 
 
 def add_item(digest: hashlib._Hash, item: Item, content: bytes | np.ndarray | OSError) -> None:
-    """Add a picture's name and contents to the hash of a source."""
+    """Add a picture's name, class and contents to the hash of a source."""
     if isinstance(content, np.ndarray):
         content = content.tobytes()
     data = b"" if isinstance(content, OSError) else content
-    digest.update(json.dumps([item.name, len(data)]).encode())
+    digest.update(json.dumps([item.name, item.label, len(data)]).encode())
     digest.update(data)

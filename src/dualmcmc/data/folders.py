@@ -2,6 +2,9 @@
 
 Subfolders named train, test, val, valid or validation, in any case, are the set's own splits, and pictures
 outside them are left out. Hidden files and folders are ignored, and files whose extension is no picture's.
+
+A picture's class is the first subfolder of its path in its split, numbered from 0 by sorted name over all
+splits. A split with a picture outside any subfolder has none, nor has a set with fewer than two such subfolders.
 """
 
 from __future__ import annotations
@@ -34,8 +37,22 @@ def folder(place: str) -> Source:
         if slash and top.lower() in SPLITS:
             own.setdefault(top.lower(), []).append(name)
     names = own or {"all": [name for name, _, _ in files]}
-    splits = {split: Split(_items(root, inside), len(inside)) for split, inside in names.items()}
+    labels = _labels(names, 1 if own else 0)
+    splits = {
+        split: Split(_items(root, inside, labels.get(split)), len(inside)) for split, inside in names.items()
+    }
     return source(repr(place), ["folder", str(root), files], splits)
+
+
+def _labels(names: dict[str, list[str]], depth: int) -> dict[str, list[int]]:
+    """The classes of the splits that have them; `depth` folders of each path belong to no class."""
+    folders = {split: [name.split("/")[depth:-1] for name in inside] for split, inside in names.items()}
+    classes = {split: [first for first, *_ in inside] for split, inside in folders.items() if all(inside)}
+    known = sorted({name for inside in classes.values() for name in inside})
+    if len(known) < 2:
+        return {}
+    number = {name: i for i, name in enumerate(known)}
+    return {split: [number[name] for name in inside] for split, inside in classes.items()}
 
 
 def _files(root: Path) -> list[tuple[str, int, int]]:
@@ -67,10 +84,10 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _items(root: Path, names: list[str]) -> Callable[[], Iterator[Item]]:
+def _items(root: Path, names: list[str], labels: list[int] | None) -> Callable[[], Iterator[Item]]:
     def items() -> Iterator[Item]:
-        for name in names:
+        for i, name in enumerate(names):
             path = root / name
-            yield Item(name, str(path), path.read_bytes)
+            yield Item(name, str(path), path.read_bytes, labels[i] if labels else None)
 
     return items

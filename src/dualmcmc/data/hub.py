@@ -3,6 +3,9 @@
 Left to itself that library retries for half a minute when there is no network. So one short request asks
 first whether the hub answers; if not, the library is put into its offline mode, in which what it has cached
 loads as usual and anything else fails at once.
+
+The class of a row is its integer feature `label`, or else `labels`, or else its first ClassLabel; a negative
+number means none.
 """
 
 from __future__ import annotations
@@ -134,11 +137,24 @@ def _items(title: str, rows: Any, column: str | None) -> Iterator[Item]:
     column = column if column in found else next(iter(found), None)
     if column is None:
         raise InputError(f"data {title} has no image column: its columns are {', '.join(rows.features)}")
-    encoded = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    label = _label_feature(rows.features)
+    columns = [column] if label is None else [column, label]
+    encoded = rows.select_columns(columns).cast_column(column, datasets.Image(decode=False))
     for row, value in enumerate(encoded):
         content, path = value[column]["bytes"], value[column]["path"]
         name = Path(path).name if path else str(row)
-        yield Item(name, f"{title}, image {row}", partial(_bytes, content, path))
+        yield Item(
+            name, f"{title}, image {row}", partial(_bytes, content, path), None if label is None else value[label]
+        )
+
+
+def _label_feature(features: Any) -> str | None:
+    import datasets
+
+    classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    values = [name for name, feature in features.items() if isinstance(feature, datasets.Value)]
+    whole = classes + [name for name in values if features[name].dtype.startswith(("int", "uint"))]
+    return next((name for name in ("label", "labels") if name in whole), next(iter(classes), None))
 
 
 def _bytes(content: bytes | None, path: str | None) -> bytes:

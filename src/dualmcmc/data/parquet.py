@@ -1,7 +1,8 @@
 """Parquet with a column `image` of encoded files: struct<bytes, path> as the hub writes it, or plain binary.
 
 Files named train-..., test-..., validation-... (hub convention) are splits. Rows are streamed, so a set of
-any size takes the memory of a batch of rows.
+any size takes the memory of a batch of rows. The class of a row is its integer column `label`, or else `labels`;
+null or a negative number means none.
 """
 
 from __future__ import annotations
@@ -97,21 +98,24 @@ def _corrupt(file: Path, error: Exception) -> InputError:
 def _items(files: list[Path]) -> Callable[[], Iterator[Item]]:
     def items() -> Iterator[Item]:
         for file in files:
-            for row, value in enumerate(_values(file)):
+            for row, (value, label) in enumerate(_values(file)):
                 content, path = (
                     (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
                 )
                 name = path or f"{file.name}:{row}"
-                yield Item(name, f"{file}, row {row}", partial(bytes, content or b""))
+                yield Item(name, f"{file}, row {row}", partial(bytes, content or b""), label)
 
     return items
 
 
-def _values(file: Path) -> Iterator[Any]:
+def _values(file: Path) -> Iterator[tuple[Any, int | None]]:
+    """Each row's image and class."""
     import pyarrow as pa
 
     with _open(file) as opened:
-        batches = opened.iter_batches(batch_size=_ROWS, columns=["image"], use_threads=False)
+        label = _label_column(opened.schema_arrow)
+        columns = ["image"] if label is None else ["image", label]
+        batches = opened.iter_batches(batch_size=_ROWS, columns=columns, use_threads=False)
         while True:
             try:
                 batch = next(batches, None)
@@ -119,4 +123,16 @@ def _values(file: Path) -> Iterator[Any]:
                 raise _corrupt(file, error) from error
             if batch is None:
                 return
-            yield from batch.column(0).to_pylist()
+            images = batch.column("image").to_pylist()
+            labels = [None] * len(images) if label is None else batch.column(label).to_pylist()
+            yield from zip(images, labels, strict=True)
+
+
+def _label_column(schema: Any) -> str | None:
+    import pyarrow as pa
+
+    for name in ("label", "labels"):
+        i = schema.get_field_index(name)  # -1 too if there are several
+        if i >= 0 and pa.types.is_integer(schema.field(i).type):
+            return name
+    return None

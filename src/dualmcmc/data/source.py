@@ -8,6 +8,9 @@ THE hold-out rule: a set that has splits of its own keeps them. A set that has n
     all     everything; this is the default
 
 A picture that cannot be read keeps its position, so skipping it moves no other from one split to another.
+
+A picture's class is a number from 0 that means the same in every split; where a source finds it is said in the
+file of its kind. A split has classes if all its readable pictures have one.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ class Item:
     """How a message calls it, so that a person finds it."""
     read: Callable[[], bytes | np.ndarray]
     """Its encoded file, or uint8 (H, W) or (H, W, C)."""
+    label: int | None = None
+    """Its class; None or negative where the set gives none."""
 
 
 @dataclass(frozen=True)

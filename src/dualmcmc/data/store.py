@@ -26,7 +26,7 @@ from dualmcmc.data.source import Source
 from dualmcmc.data.sources import open_source
 from dualmcmc.settings import Images
 
-_FORMAT = 1  # of the entries and of the rule: raise it when either changes
+_FORMAT = 2  # of the entries and of the rule: raise it when either changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,9 @@ class ImageSet:
     """uint8, (N, H, W, C), a read-only memory map."""
     names: Sequence[str]
     """What the set calls each image: for a folder its path in it, with / between."""
+    labels: np.ndarray | None
+    """The images' classes, int64, (N,), numbered from 0 alike in every split of the set (`source.py`), a
+    read-only memory map; None unless every image has one."""
     reference: str
     """The reference it was loaded by."""
     split: str
@@ -58,6 +61,11 @@ class ImageSet:
         """The reference with its split, once."""
         split = f":{self.split}"
         return self.reference if self.reference.endswith(split) else self.reference + split
+
+    @property
+    def classes(self) -> int:
+        """One more than the largest label here, which other splits may exceed; 0 without labels."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
 
     def tensor(self, indices: Sequence[int] | np.ndarray | Tensor, mirrored: np.ndarray | None = None) -> Tensor:
         """Some images, float32 (B, C, H, W) in [-1, 1].
@@ -152,6 +160,7 @@ def _load(
     return ImageSet(
         pixels=entries.pixels(folder, entry),
         names=entries.Names(Path(folder, "names.jsonl"), entry.shape[0]),
+        labels=entries.labels(folder, entry),
         reference=ref,
         split=split,
         fingerprint=entry.pixels,
