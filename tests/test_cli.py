@@ -19,7 +19,7 @@ from tiny import flags, listing, log
 
 from dualmcmc import Model, data, presets
 from dualmcmc.cli import VERBS, main
-from dualmcmc.cli.listings import METHODS
+from dualmcmc.methods import METHODS
 from dualmcmc.data.rule import to_uint8
 
 Capture = pytest.CaptureFixture[str]

@@ -598,7 +598,7 @@ def test_gradients_are_clipped_per_network_and_only_where_asked() -> None:
             p.grad = torch.full_like(p, size / count**0.5)
     settings = Optim(energy=Adam(rate=1, clip=2.0), generator=Adam(rate=1, clip=5.0), inference=Adam(rate=1))
     before = optimisation.clip(trio, settings)
-    assert torch.allclose(before, torch.tensor(list(sizes.values())), rtol=1e-5)
+    assert {name: norm.item() for name, norm in before.items()} == pytest.approx(sizes, rel=1e-5)
     after = [
         nn.utils.get_total_norm([p.grad for p in trio.get_submodule(name).parameters()]).item() for name in sizes
     ]
@@ -805,4 +805,4 @@ def test_under_bf16_chains_losses_and_weights_stay_float32(
         assert (moved.abs() > 0).float().mean() > 0.99
     state = checkpoint(run_path, 2)
     assert {t.dtype for t in state.values() if t.is_floating_point()} == {torch.float32}
-    assert {name.split("/")[0] for name in state} == set(PARTS)
+    assert {name.split("/")[0] for name in state} == set(PARTS) - {"memory"}  # the method remembers nothing

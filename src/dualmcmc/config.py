@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualmcmc import settings
+from dualmcmc import methods, settings
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _adapter() -> TypeAdapter[Config]:
     from pydantic import ConfigDict, TypeAdapter
 
-    for value in vars(settings).values():
+    for value in (*vars(settings).values(), *methods.METHODS.values()):
         if isinstance(value, type) and is_dataclass(value):
             value.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[attr-defined]
     return TypeAdapter(Config)
@@ -49,7 +49,12 @@ def from_dict(values: dict[str, Any]) -> Config:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    # Below `method` pydantic names the chosen method, too, which is no part of the setting's path.
+    loc = [part for i, part in enumerate(first["loc"]) if not (i == 1 and part in methods.METHODS)]
+    place = ".".join(map(str, loc))
+    if first["type"].startswith("union_tag"):
+        tag = first["input"].get("name") if isinstance(first["input"], dict) else first["input"]
+        return f"setting {place}.name is {tag!r}: choose one of {', '.join(methods.METHODS)}"
     message = first["msg"][0].lower() + first["msg"][1:]
     if first["type"] in ("missing", "unexpected_keyword_argument"):
         return f"setting {place}: {message}"
@@ -57,7 +62,7 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _check_together(config: Config) -> None:
-    if config.method.data_chain.temperature == 0:
+    if methods.temperature(config.method) == 0:
         raise InputError(
             "setting method.data_chain.temperature is 0: training needs T > 0, since log pi = h / T; "
             "a test chain may have T = 0"
@@ -105,6 +110,8 @@ def differences(ours: Any, theirs: Any) -> list[str]:
 def _differ(place: str, ours: Any, theirs: Any) -> list[str]:
     if not is_dataclass(ours) or not is_dataclass(theirs):
         return [] if ours == theirs else [f"{place.lstrip('.')} is {ours}, not {theirs}"]
+    if type(ours) is not type(theirs):
+        return [f"{place.lstrip('.')} is {getattr(ours, 'name', ours)}, not {getattr(theirs, 'name', theirs)}"]
     lines = []
     for field in fields(ours):
         lines += _differ(f"{place}.{field.name}", getattr(ours, field.name), getattr(theirs, field.name))

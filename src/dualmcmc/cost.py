@@ -1,4 +1,4 @@
-"""What an iteration costs, worked out from the networks on torch's meta device: nothing is computed.
+"""What an iteration costs, worked out from the method and its networks on torch's meta device: nothing is computed.
 
 FLOPs count a multiplication and an addition as two, in convolutions and matrix products, forward and
 backward as each part runs them: chains differentiate for their state only, losses for weights.
@@ -6,7 +6,8 @@ backward as each part runs them: chains differentiate for their state only, loss
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from dualmcmc.noise import Noise
 from dualmcmc.settings import Config
+from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.storage import pretrained
+from dualmcmc.teaching import Update, teaching
 from dualmcmc.trio import Trio
 
 FLOAT = 4
@@ -25,8 +29,9 @@ COPIES = 5
 
 
 def parameters(trio: Trio) -> dict[str, int]:
-    """Learned numbers per network."""
-    return {name: sum(p.numel() for p in network.parameters()) for name, network in trio.named_children()}
+    """Learned numbers per network; of those a method has none of, 0."""
+    counts = dict.fromkeys(("energy", "generator", "inference"), 0)
+    return {**counts, **{name: sum(p.numel() for p in net.parameters()) for name, net in trio.named_children()}}
 
 
 def iteration(config: Config) -> dict[str, Any]:
@@ -35,42 +40,84 @@ def iteration(config: Config) -> dict[str, Any]:
     Returns:
         parameters (energy, generator, inference), flops_per_iteration, flops_by_part (data_chain,
         latent_chain, losses), memory_bytes (weights with gradients, moments and average; activations kept
-        for the losses' backward; the sum, which an allocator's slack adds to).
+        for the losses' backward; what the method remembers; the sum, which an allocator's slack adds to).
     """
-    method, b = config.method, config.optim.batch_size
+    b, images = config.optim.batch_size, config.images
     with torch.device("meta"):
-        live = pretrained.plain_networks(config)
-        frozen = pretrained.plain_networks(config).requires_grad_(False)
-        x = torch.empty(b, config.images.channels, config.images.size, config.images.size)
-        z = torch.empty(b, config.networks.latent_dim)
-    chain_x, chain_z = x.clone().requires_grad_(), z.clone().requires_grad_()
-    forward_g = flops_of(lambda: frozen.g(z))
-    # Views, as the counter's hooks cannot follow `grad` to a leaf that enters a module.
-    data_chain = flops_of(lambda: torch.autograd.grad(frozen.h(chain_x.view_as(x)).sum(), chain_x))
-    latent_chain = flops_of(lambda: torch.autograd.grad(frozen.log_joint(x, chain_z.view_as(z)).sum(), chain_z))
-    forward_i = flops_of(lambda: frozen.q(x))
-    losses = flops_of(lambda: _losses(live, x, z).backward())
-    by_part = {
-        "data_chain": forward_g + method.data_chain.steps * data_chain,
-        "latent_chain": forward_i + method.latent_chain.steps * latent_chain,
-        "losses": losses,
+        trio = pretrained.build_trio(config, spectral_norm=False)
+        x = torch.empty(b, images.channels, images.size, images.size)
+        # After any first phase (VAEBM's autoencoder), every image seen before.
+        step = getattr(config.method, "vae_steps", 0)
+        labels, positions = torch.zeros(b, dtype=torch.int64), torch.zeros(b, dtype=torch.int64)
+    module = teaching(trio, config.method)
+    update = Update(step=step, batch=b, total=b, images=positions, labels=labels)
+    _run(module, x, update, _Watch())  # fills buffers
+    with _Counter() as counter:
+        watch = _Watch(counter)
+        _run(module, x, update, watch)
+        by_part = watch.finish()
+    counts = parameters(trio)
+    kept = {
+        "weights": sum(counts.values()) * FLOAT * COPIES,
+        "activations": max(watch.saved),
+        "memory": sum(t.numel() * t.element_size() for t in (*module.rows.values(), *module.tables.values())),
     }
-    counts = parameters(live)
-    fixed = sum(counts.values()) * FLOAT * COPIES
-    activations = _saved_bytes(lambda: _losses(live, x, z))
     return {
         "parameters": counts,
         "flops_per_iteration": sum(by_part.values()),
         "flops_by_part": by_part,
-        "memory_bytes": {"weights": fixed, "activations": activations, "total": fixed + activations},
+        "memory_bytes": {**kept, "total": sum(kept.values())},
     }
 
 
-def _losses(trio: Trio, x: Tensor, z: Tensor) -> Tensor:
-    """The work of the three losses: the energy on both halves, generator and inference network on both pairs."""
-    energy = trio.h(torch.cat([x, x])).sum()
-    pairs = [trio.log_joint(x, z).sum() + trio.log_q(x, z).sum() for _ in range(2)]
-    return energy + pairs[0] + pairs[1]
+def _run(module: Any, x: Tensor, update: Update, watch: _Watch) -> None:
+    """One update's forwards and backwards."""
+    for phase in range(module.phases):
+        with torch.autograd.graph.saved_tensors_hooks(watch.pack, lambda tensor: tensor):
+            losses = module(x, _NoNoise(0), watch, update._replace(phase=phase))
+        watch.phase_done()
+        losses.total().backward()
+        module.zero_grad()
+        watch.mark("losses")
+
+
+class _NoNoise(Noise):
+    """Draws of the right shape that hold nothing."""
+
+    def _fill(self, eps: Tensor, keys: Sequence[int]) -> None:
+        pass
+
+
+class _Watch(Stopwatch):
+    """Books FLOPs, not seconds, and the bytes that autograd keeps after the last chain of a phase."""
+
+    def __init__(self, counter: _Counter | None = None) -> None:
+        super().__init__(enabled=False)
+        self.counter, self.booked = counter, 0
+        self.by_part: dict[str, int] = defaultdict(int)
+        self._kept: dict[int, Tensor] = {}
+        self.saved = [0]
+
+    def mark(self, part: str) -> None:
+        """The FLOPs since the last mark belong to `part`; what chains kept until now is free again."""
+        if self.counter is not None:
+            self.by_part["losses" if part in ("other", "update") else part] += self.counter.total - self.booked
+            self.booked = self.counter.total
+        self._kept.clear()
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        """Autograd keeps this tensor for a backward."""
+        self._kept[id(tensor)] = tensor  # held, so that no id is reused
+        return tensor
+
+    def phase_done(self) -> None:
+        """The losses are there, their backward is not."""
+        self.saved.append(sum(t.numel() * t.element_size() for t in self._kept.values()))
+        self._kept.clear()
+
+    def finish(self) -> dict[str, int]:
+        """FLOPs by part."""
+        return {part: self.by_part[part] for part in ("data_chain", "latent_chain", "losses")}
 
 
 class _Counter(TorchDispatchMode):
@@ -94,17 +141,3 @@ def flops_of(work: Callable[[], object]) -> int:
     with _Counter() as counter:
         work()
     return counter.total
-
-
-def _saved_bytes(work: Callable[[], object]) -> int:
-    sizes: dict[int, int] = {}
-    kept = []
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept.append(tensor)  # so that no id is reused
-        sizes[id(tensor)] = tensor.numel() * tensor.element_size()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        work()
-    return sum(sizes.values())

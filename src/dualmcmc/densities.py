@@ -2,6 +2,7 @@
 
     log N(x; m, s^2 I)          = -|x - m|^2 / (2 s^2) - D/2 log(2 pi s^2)                (D1)
     log N(z; mu, diag exp(v))   = -1/2 sum (z - mu)^2 exp(-v) - 1/2 sum v - d/2 log(2 pi)  (D2)
+    KL(N(mu, diag exp(v)) || N(0, I)) = 1/2 sum (mu^2 + exp(v) - v - 1)                    (D3)
 
 Sums run over all but the first dimension, in float32 or better whatever the networks compute in. The released
 code writes (D1) without the factor 1/2 (its sigma of 0.3 acts as 0.3 / sqrt(2)) and without the
@@ -50,6 +51,12 @@ def diagonal_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
     terms = (z - mean).square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi)
     return -terms.flatten(1).sum(1) / 2
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Eq. (D3), in nats: both (B, d). Returns (B,)."""
+    mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
+    return (mean.square() + log_variance.exp() - log_variance - 1).flatten(1).sum(1) / 2
 
 
 def draw_diagonal_normal(mean: Tensor, log_variance: Tensor, *, noise: Noise) -> Tensor:

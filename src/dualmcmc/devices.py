@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from dualmcmc.errors import InputError
@@ -29,3 +31,13 @@ def check_device(device: str | None) -> None:
         there.append("mps")
     if device not in there:
         raise InputError(f"unknown device {device!r}: this machine has {', '.join(there)}")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that this process has held until now, on a GPU the most that torch has allocated there."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from dualmcmc.pictures import tile
-from dualmcmc.tasks.inpainting import STAGES
 from dualmcmc.tasks.setting import Result
 
 if TYPE_CHECKING:
@@ -71,14 +70,21 @@ def figure2(result: Result) -> Figure:
     data, latent, distance = figures["data_chain"], figures["latent_chain"], figures["distance"]
     figure = _figure(11, 6.9)
     grid = figure.subplots(2, 2, height_ratios=(1.8, 1))
+    for axes, chain in zip(grid.T, (data, latent), strict=True):
+        if chain is None:
+            for each in axes:
+                each.set_axis_off()
     title = "data chain, every third step"
     if distance is not None:
         values = " to ".join(f"{value:.4g}" for key, value in distance.items() if key != "name")
         title += f"; {distance['name']} {values}"
-    _frames(grid[0, 0], shown["data_frames"], title)
-    _frames(grid[0, 1], shown["latent_frames"], "latent chain, every step")
-    _curve(grid[1, 0], data["log_density"], "log-density h / T, nats up to a constant", "step of the data chain")
-    _curve(grid[1, 1], latent["mse"], "mean squared error", "step of the latent chain")
+    if data is not None:
+        _frames(grid[0, 0], shown["data_frames"], title)
+        density = "log-density h / T, nats up to a constant"
+        _curve(grid[1, 0], data["log_density"], density, "step of the data chain")
+    if latent is not None:
+        _frames(grid[0, 1], shown["latent_frames"], "latent chain, every step")
+        _curve(grid[1, 1], latent["mse"], "mean squared error", "step of the latent chain")
     return figure
 
 
@@ -87,10 +93,9 @@ def figure3(result: Result) -> Figure:
     figures = result.figures
     figure = _figure(11, 7.5)
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.2))  # type: ignore[misc]
-    starts = {
-        "from inference": {"0": figures["inference"], **figures["from_inference"]},
-        "from noise": figures["from_noise"],
-    }
+    starts = {"from noise": figures["from_noise"]}
+    if "inference" in figures:
+        starts = {"from inference": {"0": figures["inference"], **figures["from_inference"]}, **starts}
     for axes, name in zip(above.subplots(1, 3), ("mse", "ssim", "psnr"), strict=True):
         for start, by_steps in starts.items():
             steps = [int(k) for k in by_steps]
@@ -116,7 +121,12 @@ def figure4(result: Result) -> Figure:
             between = "prior draws" if kind == "prior" else "two images' codes"
             _frames(grid[row, column], result.pictures[f"{kind} {path}"], f"{path}, between {between}")
             axes = grid[row, 2]
+            if kind not in figures:
+                continue
             axes.plot(range(figures["points"]), figures[kind][path]["log_density"], marker="o", label=path)
+        if kind not in figures:
+            axes.set_axis_off()
+            continue
         axes.set(title="log-density along the path, nats", xlabel="point")
         axes.title.set_fontsize(9)
         axes.grid(alpha=0.3)
@@ -133,7 +143,7 @@ def figure5(result: Result) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (mask, strip) in zip(grid, panels.items(), strict=False):
         stages = result.figures["masks"][mask]["stages"]
-        scores = [f"{STAGE_NAMES[s]} {stages[s]['psnr']:.2f} dB, {stages[s]['ssim']:.3f}" for s in STAGES]
+        scores = [f"{STAGE_NAMES[s]} {stages[s]['psnr']:.2f} dB, {stages[s]['ssim']:.3f}" for s in stages]
         _show(axes, strip.flatten(0, 1), strip.shape[1], "\n".join([f"{mask}: image, occluded,", *scores]))
         axes.title.set_fontsize(8)
     for axes in grid[len(panels) :]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc.noise import Noise
-from dualmcmc.settings import Chain
+from dualmcmc.methods.chain import Chain
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -62,6 +62,21 @@ def score(log_density: LogDensity, x: Tensor) -> tuple[Tensor, Tensor]:
         f = log_density(leaf)
         (gradient,) = torch.autograd.grad(f.sum(), leaf)
     return f.detach(), gradient
+
+
+def drift(gradient: Tensor, chain: Chain) -> Tensor:
+    """s^2/2 grad f, (B, *) in and out, within the chain's two bounds where it has any.
+
+    `gradient_clip` bounds each component of grad f, `longest_drift` the Euclidean norm of a row's move; with either,
+    exp(f / T) is no longer what the chain leaves invariant where it binds.
+    """
+    if chain.gradient_clip:
+        gradient = gradient.clamp(-chain.gradient_clip, chain.gradient_clip)
+    move = chain.step**2 / 2 * gradient
+    if chain.longest_drift:
+        norm = move.flatten(1).norm(dim=1).clamp_min(chain.longest_drift)
+        move = move * (chain.longest_drift / norm).reshape(-1, *(1 for _ in move.shape[1:]))
+    return move
 
 
 def langevin_step(
@@ -103,9 +118,14 @@ def langevin(
             f, gradient = score(log_density, state)
             if trace is not None:
                 trace._see(k, state, f, gradient)
-            state.add_(gradient, alpha=chain.step**2 / 2)
+            if chain.gradient_clip or chain.longest_drift:
+                state.add_(drift(gradient, chain))
+            else:
+                state.add_(gradient, alpha=chain.step**2 / 2)
             if chain.temperature > 0:
                 state.add_(noise.normal_like(state), alpha=chain.step * chain.temperature**0.5)
+            if chain.clamp:
+                state.clamp_(-1, 1)
         if trace is not None:
             trace._see(chain.steps, state, log_density(state))
     return state

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from dualmcmc import masks, paths, scoring
+from dualmcmc import masks, methods, paths, scoring
 from dualmcmc.calls import batches, fresh, of_length, plain_mode, positive
 from dualmcmc.data.order import spread
+from dualmcmc.drawing import draw
 from dualmcmc.errors import InputError
+from dualmcmc.extras import CodeDensity
 from dualmcmc.inputs import to_images
 from dualmcmc.langevin import Trace, score
+from dualmcmc.methods import Chain
 from dualmcmc.noise import Noise
-from dualmcmc.sampling import Inpainting, Trajectory, explain, generate, inpaint, prior, revise
+from dualmcmc.sampling import Inpainting, Start, Trajectory, explain, inpaint, prior
 from dualmcmc.scoring import Scores, Surprise, TrainingScores
 from dualmcmc.settings import Config
 from dualmcmc.storage import pretrained
@@ -123,7 +126,7 @@ class Model:
         steps: int | None = None,
         batch_size: int = 64,
     ) -> Tensor:
-        """Images from the generator, revised by the test chain and clamped at its end.
+        """Images from the generator (or where the method's chains start), revised by the test chain, then clamped.
 
         Arguments:
             n: how many.
@@ -135,14 +138,11 @@ class Model:
         Returns:
             (n, C, S, S) float32 in [-1, 1].
         """
-        method = self.config.method
-        chain = of_length(method.test_chain, steps)
-        shape = (0, self.config.images.channels, self.config.images.size, self.config.images.size)
-        rows = [torch.empty(shape, device=self.device)]
+        chain = self._data_chain(steps)
+        rows = [torch.empty(self._shape(0), device=self.device)]
         for part, noise in batches(n, seed, keys, batch_size):
-            z = prior(self.trio, part.stop - part.start, noise=noise)
-            x = generate(self.trio, z, method.start, noise=noise)
-            rows.append(revise(self.trio, x, chain, noise=noise).clamp_(-1, 1))
+            shape = self._shape(part.stop - part.start)
+            rows.append(draw(self.trio, self.config.method, shape, chain, noise=noise).clamp_(-1, 1))
         return torch.cat(rows)
 
     @plain_mode
@@ -153,7 +153,7 @@ class Model:
         seed: int = 0,
         keys: Sequence[int] | None = None,
         steps: int | None = None,
-        start: Literal["mean", "draw", "prior"] = "mean",
+        start: Start | None = None,
         batch_size: int = 64,
     ) -> Tensor:
         """Codes of images: the latent chain on log p(x, z).
@@ -163,19 +163,19 @@ class Model:
             seed: of all randomness.
             keys: one integer per image; None: 0 to N - 1.
             steps: length of the latent chain; 0 gives its start; None: as in training.
-            start: at mu(x), at a draw of q(z given x), or at the prior.
+            start: at mu(x), at a draw of q(z given x), or at the prior; None: at mu(x), or at the prior where there
+                is no inference network.
             batch_size: images at once; changes speed and memory only.
 
         Returns:
             (N, d) float32.
 
         Raises:
-            InputError: images of another size, range or type.
+            InputError: images of another size, range or type; a model without generator.
         """
-        if start not in ("mean", "draw", "prior"):
-            raise InputError(f"start {start!r}: expected mean, draw or prior")
+        start = self._latent_start(start)
         x = self._images(images)
-        chain = of_length(self.config.method.latent_chain, steps)
+        chain = of_length(self._latent_chain(), steps)
         rows = [torch.empty((0, self.trio.latent_dim), device=self.device)]
         for part, noise in batches(len(x), seed, keys, batch_size):
             rows.append(explain(self.trio, x[part], chain, noise=noise, start=start).z_post)
@@ -189,7 +189,7 @@ class Model:
         seed: int = 0,
         keys: Sequence[int] | None = None,
         steps: int | None = None,
-        start: Literal["mean", "draw", "prior"] = "mean",
+        start: Start | None = None,
         batch_size: int = 64,
     ) -> Tensor:
         """g of the codes that `infer` finds; its arguments and errors. Returns (N, C, S, S) in [-1, 1]."""
@@ -234,12 +234,11 @@ class Model:
         """What `sample` passes through, for n chains at once: states after the steps of `at`, not clamped.
 
         One chain as long as the largest of `at` serves all; the state after step k is `sample`'s of k steps.
-        `log_density` is h(x), not divided by a temperature.
+        `log_density` is h(x), not divided by a temperature; without an energy network (n, 0).
         """
-        method, noise = self.config.method, Noise(seed, range(n) if keys is None else keys)
-        x = generate(self.trio, prior(self.trio, n, noise=noise), method.start, noise=noise)
-        trace = Trace(at=at)
-        revise(self.trio, x, of_length(method.test_chain, max(at)), noise=noise, trace=trace)
+        trace, noise = Trace(at=at), Noise(seed, range(n) if keys is None else keys)
+        chain = self._data_chain(max(at))
+        draw(self.trio, self.config.method, self._shape(n), chain, noise=noise, trace=trace)
         return _trajectory(trace, n)
 
     @plain_mode
@@ -250,13 +249,13 @@ class Model:
         *,
         seed: int = 0,
         keys: Sequence[int] | None = None,
-        start: Literal["mean", "draw", "prior"] = "mean",
+        start: Start | None = None,
     ) -> Trajectory:
         """What `infer` passes through, for all images at once: codes after the steps of `at`; f is log p(x, z)."""
         x = self._images(images)
         noise, trace = Noise(seed, range(len(x)) if keys is None else keys), Trace(at=at)
-        chain = of_length(self.config.method.latent_chain, max(at))
-        explain(self.trio, x, chain, noise=noise, start=start, trace=trace)
+        chain = of_length(self._latent_chain(), max(at))
+        explain(self.trio, x, chain, noise=noise, start=self._latent_start(start), trace=trace)
         return _trajectory(trace, len(x))
 
     @plain_mode
@@ -357,9 +356,9 @@ class Model:
     ) -> Inpainting:
         if visible not in ("free", "clamped"):
             raise InputError(f"visible {visible!r}: expected free or clamped")
-        method = self.config.method
-        chains = of_length(method.latent_chain, latent_steps), of_length(method.test_chain, data_steps)
-        return inpaint(self.trio, x, hidden, *chains, noise=noise, visible_pixels=visible)
+        chains = of_length(self._latent_chain(), latent_steps), self._data_chain(data_steps)
+        start = self._latent_start(None)
+        return inpaint(self.trio, x, hidden, *chains, noise=noise, start=start, visible_pixels=visible)
 
     @plain_mode
     def interpolate(
@@ -409,22 +408,25 @@ class Model:
         Arguments: those of `reconstruct`.
 
         Returns:
-            log_density (N,), reconstruction_mse (N,), percentile (N,) from 0 (unlike any training image) to 100.
+            log_density (N,), reconstruction_mse (N,) (NaN without a generator), percentile (N,) from 0 (unlike any
+            training image) to 100.
 
         Raises:
             InputError: images of another size, range or type, or the model knows no training scores.
         """
+        self.trio.part("energy")
         if self.training_scores is None:
             raise InputError(
                 "this model holds no scores of its training images: give it some with model.calibrate"
             )
         x = self._images(images)
         log_density = self.log_density(x, batch_size=batch_size)
-        error = x - self.reconstruct(x, seed=seed, keys=keys, steps=steps, batch_size=batch_size)
+        mse = torch.full_like(log_density, float("nan"))
+        if self.has("generator"):
+            error = x - self.reconstruct(x, seed=seed, keys=keys, steps=steps, batch_size=batch_size)
+            mse = error.square().flatten(1).mean(1)
         percentile = self.training_scores.percentile(log_density.double().cpu().numpy())
-        return Scores(
-            log_density, error.square().flatten(1).mean(1), torch.from_numpy(percentile).float().to(self.device)
-        )
+        return Scores(log_density, mse, torch.from_numpy(percentile).float().to(self.device))
 
     @plain_mode
     def surprise(
@@ -464,7 +466,44 @@ class Model:
     def _images(self, images: Pictures) -> Tensor:
         return fresh(to_images(images, self.config.images)).to(self.device)
 
+    def has(self, part: str) -> bool:
+        """Whether there is an energy network, a generator or an inference network."""
+        return getattr(self.trio, part) is not None
+
+    def fit_codes(self, images: ImageSet, *, batch_size: int = 64) -> None:
+        """Finds the density of training images' codes that a regularised autoencoder draws from; else nothing."""
+        density = self.trio.extra
+        if not isinstance(density, CodeDensity):
+            return
+        chosen = spread(len(images), scoring.IMAGES)
+        parts = [chosen[first : first + 1000] for first in range(0, len(chosen), 1000)]
+        density.fit(torch.cat([self.infer(images.tensor(part), steps=0, batch_size=batch_size) for part in parts]))
+
+    def _shape(self, n: int) -> tuple[int, int, int, int]:
+        images = self.config.images
+        return n, images.channels, images.size, images.size
+
+    def _data_chain(self, steps: int | None) -> Chain:
+        if steps and not self.has("energy"):
+            raise InputError(f"{steps} steps of the data chain: method {self.config.method.name} has no energy network")
+        return of_length(methods.test_chain(self.config.method), steps)
+
+    def _latent_chain(self) -> Chain:
+        self.trio.part("generator")
+        return methods.latent_chain(self.config.method)
+
+    def _latent_start(self, start: Start | None) -> Start:
+        if start not in ("mean", "draw", "prior", None):
+            raise InputError(f"start {start!r}: expected mean, draw or prior")
+        if start in ("mean", "draw"):
+            self.trio.part("inference")
+        return start or ("mean" if self.has("inference") else "prior")
+
 
 def _trajectory(trace: Trace, n: int) -> Trajectory:
-    norms = torch.stack(trace.gradient_norm, 1) if trace.gradient_norm else trace.log_density[0].new_empty(n, 0)
-    return Trajectory(trace.states, torch.stack(trace.log_density, 1), norms)
+    device = next(iter(trace.states.values())).device if trace.states else None
+    values, norms = (
+        torch.stack(seen, 1) if seen else torch.empty(n, 0, device=device)
+        for seen in (trace.log_density, trace.gradient_norm)
+    )
+    return Trajectory(trace.states, values, norms)

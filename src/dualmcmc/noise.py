@@ -57,6 +57,10 @@ class Noise:
         self.draws += 1
         return eps
 
+    def uniform_like(self, x: Tensor) -> Tensor:
+        """The next draw, uniform in (0, 1): a normal draw through its distribution function."""
+        return torch.special.ndtr(self.normal_like(x))
+
     def _fill(self, eps: Tensor, keys: Sequence[int]) -> None:
         generator = torch.Generator(eps.device)
         for row, key in zip(eps, keys, strict=True):

@@ -8,6 +8,9 @@ is 5e-4 / (2 sigma^2) here. Ours everywhere: GroupNorm in the generator, an EMA 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from dualmcmc import methods
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Adam, Chain, Config, DualMCMC, Images, Networks, Optim, Run
 
@@ -145,12 +148,14 @@ SOURCES: dict[str, str] = {
 }
 
 
-def preset(name: str) -> Config:
-    """The preset of that name.
+def preset(name: str, method: str = "dual_mcmc") -> Config:
+    """The preset of that name, taught by that method: networks, data, optimiser and length are the preset's.
 
     Raises:
-        InputError: there is none; the line names those there are.
+        InputError: there is no such preset or method; the line names those there are.
     """
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    base = PRESETS[name]
+    assert isinstance(base.method, methods.DualMCMC)
+    return replace(base, method=methods.method(method, base.method))

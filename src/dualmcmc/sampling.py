@@ -13,10 +13,15 @@ import torch
 from torch import Tensor
 
 from dualmcmc import densities
+from dualmcmc.extras import CodeDensity
 from dualmcmc.langevin import Trace, langevin
 from dualmcmc.noise import Noise
-from dualmcmc.settings import Chain
+from dualmcmc.methods.chain import Chain
 from dualmcmc.trio import Trio
+
+
+Start = Literal["draw", "mean", "prior"]
+"""Where a latent chain starts: at a draw of q(z given x), at its mean, or at the prior."""
 
 
 class Synthesis(NamedTuple):
@@ -53,9 +58,11 @@ class Explanation(NamedTuple):
 
 @torch.no_grad()
 def prior(trio: Trio, n: int, *, noise: Noise) -> Tensor:
-    """n draws of p(z) = N(0, I): (n, d), of the generator's device and type."""
-    like = next(trio.generator.parameters())
-    return noise.stream("prior").normal_like(like.new_empty(n, trio.latent_dim))
+    """n draws of p(z): (n, d), of the generator's device and type. N(0, I), or a density fitted to codes."""
+    like = next(trio.part("generator").parameters())
+    eps = noise.stream("prior").normal_like(like.new_empty(n, trio.latent_dim))
+    drawn: Tensor = trio.extra(eps) if isinstance(trio.extra, CodeDensity) else eps
+    return drawn
 
 
 @torch.no_grad()
@@ -85,7 +92,7 @@ def explain(
     chain: Chain,
     *,
     noise: Noise,
-    start: Literal["draw", "mean", "prior"] = "draw",
+    start: Start = "draw",
     visible: Tensor | None = None,
     trace: Trace | None = None,
 ) -> Explanation:
@@ -114,6 +121,11 @@ def explain(
     return Explanation(z_init, z_post)
 
 
+def reinfer(trio: Trio, x: Tensor, z: Tensor, chain: Chain, *, noise: Noise) -> Tensor:
+    """The latent chain on log p(x, z) from codes z (B, d) for images x (B, *): where it ends, (B, d)."""
+    return langevin(lambda state: trio.log_joint(x, state), z, chain, noise=noise.stream("reinfer"))
+
+
 def inpaint(
     trio: Trio,
     x: Tensor,
@@ -122,6 +134,7 @@ def inpaint(
     data_chain: Chain,
     *,
     noise: Noise,
+    start: Start = "mean",
     visible_pixels: Literal["free", "clamped"] = "free",
 ) -> Inpainting:
     """What hidden pixels may be, by the three stages of the paper's Figure 5.
@@ -139,14 +152,17 @@ def inpaint(
         latent_chain: its steps, step and temperature.
         data_chain: likewise.
         noise: the only source of randomness.
+        start: of the latent chain; a model without inference network starts at the prior.
         visible_pixels: what the data chain may do with them.
     """
     visible = ~hidden
     occluded = torch.where(visible, x, torch.zeros_like(x))
-    z_init, z_post = explain(trio, occluded, latent_chain, noise=noise, start="mean", visible=visible)
+    z_init, z_post = explain(trio, occluded, latent_chain, noise=noise, start=start, visible=visible)
     with torch.no_grad():
         by_inference, by_latent_chain = trio.g(z_init), trio.g(z_post)
-    if visible_pixels == "free":
+    if trio.energy is None:
+        by_data_chain = by_latent_chain
+    elif visible_pixels == "free":
         by_data_chain = revise(trio, by_latent_chain, data_chain, noise=noise)
     else:
 

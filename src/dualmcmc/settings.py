@@ -8,26 +8,26 @@ otherwise; `presets.py` gives each number's source.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from tyro.conf import Suppress
+from tyro.conf import AvoidSubcommands, Suppress
 
-Count = Annotated[int, Ge(1)]
-Weight = Annotated[float, Ge(0)]
-Fraction = Annotated[float, Ge(0), Lt(1)]
+from dualmcmc.methods import Chain, DualMCMC, Method
+from dualmcmc.methods.chain import Count, Fraction, Weight
+
+__all__ = ["Adam", "Chain", "Config", "DualMCMC", "Images", "Method", "Networks", "Optim", "Run"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chain:
-    """A Langevin chain, Eq. (L1): x' = x + s^2/2 grad f + s sqrt(T) eps."""
+class ByName:
+    """Lets pydantic choose a method's settings by their `name`, without importing it here."""
 
-    steps: Annotated[int, Ge(0)]
-    """Number of transitions K."""
-    step: Annotated[float, Gt(0)]
-    """Step s, in units of the state; the released code's step size a."""
-    temperature: Annotated[float, Ge(0)] = 1.0
-    """T; the released code's noise size is b = s sqrt(T). At 0 the chain is gradient ascent."""
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        kinds = {kind().name: handler(kind) for kind in get_args(source)}
+        return core_schema.tagged_union_schema(kinds, discriminator="name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,36 +62,6 @@ class Networks:
     """The generator's normalisation: group, which couples no images; batch, which the released code uses."""
     spectral_norm: bool = True
     """Divide every weight of the energy network by its largest singular value (the released choice)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DualMCMC:
-    """Dual-MCMC teaching, Algorithm 1; by default every weight is 1 as in Eqs. 17 to 19."""
-
-    name: Literal["dual_mcmc"] = "dual_mcmc"
-    """The method."""
-    data_chain: Chain = Chain(steps=30, step=0.5, temperature=4e-6)
-    """Revises generated images along the energy network, Eq. 20. Its T makes pi = exp(h / T) a density."""
-    latent_chain: Chain = Chain(steps=10, step=0.1)
-    """Revises inferred codes along log p(x, z), Eq. 21; at temperature 1 towards the posterior."""
-    test_chain: Chain = Chain(steps=30, step=0.5, temperature=4e-6)
-    """The data chain of a trained model (`sample`)."""
-    start: Literal["mean", "draw"] = "mean"
-    """Where the data chain starts: at g(z) (released code), or at a draw of p(x given z) (Eq. 20)."""
-    latent_start: Literal["draw", "prior"] = "draw"
-    """Where the latent chain starts: at a draw of q(z given x) (Eq. 21), or at the prior (Table 4, L = 10)."""
-    sigma: Annotated[float, Gt(0)] = 0.3
-    """Standard deviation of p(x given z)."""
-    generator_data_weight: Weight = 1.0
-    """Of log p(x+, z+) in the generator's loss, the first term of Eq. 18."""
-    generator_model_weight: Weight = 1.0
-    """Of log p(x-, z) in the generator's loss, the second term of Eq. 18."""
-    inference_data_weight: Weight = 1.0
-    """Of log q(z+ given x+) in the inference loss, the first term of Eq. 19."""
-    inference_model_weight: Weight = 1.0
-    """Of log q(z given x-) in the inference loss, the second term of Eq. 19."""
-    energy_penalty: Weight = 0.0
-    """Of mean h(x+)^2 + mean h(x-)^2 in the energy's loss (IGEBM uses 1); 0 is off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +110,8 @@ class Run:
 
     steps: Annotated[int, Ge(1)] = 100_000
     """Updates in all."""
+    minutes: Weight = 0.0
+    """End after so many minutes of updates, though fewer than `steps`; looking and saving do not count. 0: no limit."""
     log_every: Count = 50
     """Steps between log lines."""
     sample_every: Annotated[int, Ge(0)] = 1000
@@ -164,7 +136,7 @@ class Config:
     """A data set: digits, mnist, ..., hf:owner/name, a folder, a Parquet file or folder, an .npy or .npz."""
     images: Images
     networks: Networks
-    method: DualMCMC = field(default_factory=DualMCMC)
+    method: Annotated[Method, AvoidSubcommands, ByName] = field(default_factory=DualMCMC)
     optim: Optim = field(default_factory=Optim)
     run: Run = field(default_factory=Run)
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0

@@ -1,4 +1,4 @@
-"""The three networks as the three densities of the paper's Section 3.1.
+"""The networks as the three densities of the paper's Section 3.1; a method may do without some of them.
 
     pi(x)         ∝ exp(h(x) / T)                          energy network h, Eq. 1 with f = h / T
     p(x, z)       = N(z; 0, I) N(x; g(z), sigma^2 I)       generator g, Eq. 4
@@ -14,38 +14,68 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dualmcmc import densities, spectral
+from dualmcmc.errors import InputError
+from dualmcmc.extras import Sampler
 
 
 class Trio(nn.Module):
-    """Energy network, generator and inference network.
+    """Up to three networks; asking for a density whose network is not there raises `InputError`.
 
     Arguments:
-        energy: h, (B, *) to (B,).
+        energy: h, (B, *) to (B,), or a classifier's logits, (B, *) to (B, K), whose log-sum-exp is h.
         generator: g, (B, d) to (B, *).
         inference: x (B, *) to mean and log variance, both (B, d).
         latent_dim: d.
         sigma: standard deviation of p(x given z), > 0.
         temperature: T > 0 of the training data chain.
+        reference: deviation r of a Gaussian that the energy tilts, h(x) - T |x|^2 / (2 r^2); 0: none.
+        extra: whatever else a method learns or a trained model draws from (`extras.py`).
     """
 
     def __init__(
         self,
-        energy: nn.Module,
-        generator: nn.Module,
-        inference: nn.Module,
+        energy: nn.Module | None = None,
+        generator: nn.Module | None = None,
+        inference: nn.Module | None = None,
         *,
         latent_dim: int,
         sigma: float,
         temperature: float,
+        reference: float = 0.0,
+        extra: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.energy, self.generator, self.inference = energy, generator, inference
-        self.latent_dim, self.sigma, self.temperature = latent_dim, sigma, temperature
+        self.energy, self.generator, self.inference, self.extra = energy, generator, inference, extra
+        self.latent_dim, self.temperature = latent_dim, temperature
+        self.reference, self._sigma = reference, sigma
+
+    @property
+    def sigma(self) -> float:
+        """The standard deviation of p(x given z), as it stands where it is learned."""
+        return self.extra.sigma.item() if isinstance(self.extra, Sampler) else self._sigma
+
+    def part(self, name: str) -> nn.Module:
+        """The network of that name: energy, generator or inference.
+
+        Raises:
+            InputError: this model has none.
+        """
+        network = getattr(self, name)
+        if network is None:
+            kind = name if name == "generator" else f"{name} network"
+            raise InputError(f"this model has no {kind}: its method learns none")
+        found: nn.Module = network
+        return found
 
     def h(self, x: Tensor) -> Tensor:
         """The energy network's output, up is likelier: (B, *) to (B,), float32."""
-        out: Tensor = self.energy(x)
-        return densities.at_least_float32(out)
+        out = densities.at_least_float32(self.part("energy")(x))
+        if out.ndim == 2:
+            out = out.logsumexp(1)
+        if self.reference:
+            squares = densities.at_least_float32(x).square().flatten(1).sum(1)
+            out = out - self.temperature / (2 * self.reference**2) * squares
+        return out
 
     def log_pi(self, x: Tensor) -> Tensor:
         """log pi(x) up to one constant, h(x) / T in nats: (B, *) to (B,)."""
@@ -53,7 +83,7 @@ class Trio(nn.Module):
 
     def g(self, z: Tensor) -> Tensor:
         """The mean of p(x given z): (B, d) to (B, *), float32."""
-        out: Tensor = self.generator(z)
+        out: Tensor = self.part("generator")(z)
         return densities.at_least_float32(out)
 
     def log_joint(self, x: Tensor, z: Tensor, *, visible: Tensor | None = None) -> Tensor:
@@ -62,7 +92,7 @@ class Trio(nn.Module):
 
     def q(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z given x), each (B, d), the latter within `LOG_VARIANCE_RANGE`."""
-        mean, log_variance = self.inference(x)
+        mean, log_variance = self.part("inference")(x)
         log_variance = densities.at_least_float32(log_variance)
         held = log_variance.clamp(*densities.LOG_VARIANCE_RANGE)
         # The bound's value with the gradient at the bound, so that what has left the range can come back.
@@ -74,13 +104,13 @@ class Trio(nn.Module):
 
     def frozen(self) -> Trio:
         """alpha_t, theta_t, phi_t of Algorithm 1: copies for chains, without gradient; see `refresh`."""
+        copies = {name: spectral.frozen_copy(network) for name, network in self.named_children()}
         return Trio(
-            spectral.frozen_copy(self.energy),
-            spectral.frozen_copy(self.generator),
-            spectral.frozen_copy(self.inference),
+            **copies,
             latent_dim=self.latent_dim,
-            sigma=self.sigma,
+            sigma=self._sigma,
             temperature=self.temperature,
+            reference=self.reference,
         )
 
     def refresh(self, frozen: Trio) -> None:

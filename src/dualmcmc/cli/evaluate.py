@@ -11,7 +11,7 @@ from dualmcmc.cli.arguments import OnModel, check_counts, parse
 from dualmcmc.cli.gists import gist
 from dualmcmc.cli.output import check_json, show, write_json
 from dualmcmc.errors import InputError
-from dualmcmc.tasks.plan import TASKS, Plan, Task
+from dualmcmc.tasks.plan import TASKS, Plan, Task, lacking
 
 if TYPE_CHECKING:
     from dualmcmc.storage.run_folder import RunFolder
@@ -29,8 +29,8 @@ class Evaluate(Plan, OnModel):
     chains' health; interpolation: Figure 4; ood: AUROC (Table 8); inpainting: Figure 5.
     """
 
-    tasks: tuple[Task, ...] = TASKS
-    """Which of them."""
+    tasks: tuple[Task, ...] | None = None
+    """Which of them; default: all that the method has the networks for."""
     data: str | None = None
     """Images to measure on, and their training images; default: the run's own data."""
     features: str | None = None
@@ -95,11 +95,11 @@ def _check(options: Evaluate) -> None:
     for name in ("steps", "latent_steps", "noise_steps"):
         if any(k < 0 for k in getattr(options, name) or ()):
             raise InputError(f"--{name.replace('_', '-')}: give whole numbers of 0 or more")
-    if not options.tasks:
+    if options.tasks == ():
         raise InputError(f"--tasks: name some of {', '.join(TASKS)}")
     if options.steps == ():
         raise InputError("--steps: give at least one length, as --steps 0 30")
-    if options.images is not None and set(options.tasks) not in ({"generation"}, set(TASKS)):
+    if options.images is not None and options.tasks not in (None, ("generation",)):
         raise InputError("--images measures these images and nothing else: leave --tasks out")
 
 
@@ -124,12 +124,14 @@ def _results(options: Evaluate, setting: Setting) -> Iterator[tuple[str, Result]
     if options.images is not None:
         yield "images", _of_images(options, options.images, setting)
         return
-    needed = {"generation", "revision"} & set(options.tasks)
+    parts = setting.model.config.method.PARTS
+    tasks = options.tasks or tuple(task for task in TASKS if lacking(task, parts) is None)
+    needed = {"generation", "revision"} & set(tasks)
     network = options.features
     if network is None and ("generation" in needed or options.feature_weights is not None):
         network = DEFAULT
     yield from running.run(
-        options.tasks,
+        tasks,
         setting,
         options,
         network if needed else None,

@@ -20,7 +20,7 @@ def _generation(figures: dict[str, Any]) -> list[list[str]]:
 
 
 def _reconstruction(figures: dict[str, Any]) -> list[list[str]]:
-    kinds = {"inference": figures["inference"]}
+    kinds = {"inference": figures["inference"]} if "inference" in figures else {}
     kinds |= {f"inference + {k} steps": values for k, values in figures["from_inference"].items()}
     kinds |= {f"noise + {k} steps": values for k, values in figures["from_noise"].items()}
     kinds[f"PCA, {figures['pca']['dimensions']} dimensions"] = figures["pca"]
@@ -32,17 +32,23 @@ def _reconstruction(figures: dict[str, Any]) -> list[list[str]]:
 def _revision(figures: dict[str, Any]) -> list[list[str]]:
     data, latent, distance = figures["data_chain"], figures["latent_chain"], figures["distance"]
     rows = [["", "at the start", "at the end"]]
-    rows.append(["log-density", _number(data["log_density"][0]), _number(data["log_density"][-1])])
-    rows.append(["MSE (latent chain)", _number(latent["mse"][0]), _number(latent["mse"][-1])])
+    if data is not None:
+        rows.append(["log-density", _number(data["log_density"][0]), _number(data["log_density"][-1])])
+    if latent is not None:
+        rows.append(["MSE (latent chain)", _number(latent["mse"][0]), _number(latent["mse"][-1])])
     if distance is not None:
         name, *values = distance.values()
         rows.append([name, *map(_number, values)])
+    if data is None:
+        return rows
     rows.append(["pixels moved, rms", "0", _number(data["moved"])])
-    gained = data["long"]["drift"] / figures["protocol"]["data_chain"]["temperature"]
+    gained = data["long"]["drift"] / data["temperature"]
     return [*rows, ["log-density gained after ten times the length", "0", _number(gained)]]
 
 
 def _interpolation(figures: dict[str, Any]) -> list[list[str]]:
+    if "prior" not in figures:
+        return [["paths of each kind", str(figures["pairs"])]]
     rows = [["log-density dips by", "linear", "spherical"]]
     return rows + [
         [f"between {kind}", *(_number(figures[kind][path]["dip"]) for path in ("linear", "spherical"))]
@@ -51,13 +57,13 @@ def _interpolation(figures: dict[str, Any]) -> list[list[str]]:
 
 
 def _ood(figures: dict[str, Any]) -> list[list[str]]:
-    kinds = ("log_density", "reconstruction_error", "gradient_norm", "combination")
+    kinds = [kind for kind in next(iter(figures["sets"].values())) if kind != "n"]
     rows = [["AUROC by", *kinds]]
     return rows + [[name, *(_number(of[kind]["auroc"]) for kind in kinds)] for name, of in figures["sets"].items()]
 
 
 def _inpainting(figures: dict[str, Any]) -> list[list[str]]:
-    stages = ("inference", "latent_chain", "data_chain")
+    stages = [*next(iter(figures["masks"].values()))["stages"]]
     rows = [["PSNR / SSIM", *stages]]
     return rows + [
         [mask, *(f"{_number(of['stages'][s]['psnr'])} / {of['stages'][s]['ssim']:.3f}" for s in stages)]

@@ -52,6 +52,7 @@ def inpaint(args: list[str]) -> None:
 
     out = free_folder(options.out, options.run, "inpainted")
     model = load_model(options)
+    model.trio.part("generator")
     # A mask that cannot be is refused before images are read.
     if not model.hidden(1, options.mask, seed=options.seed).any():
         raise InputError(f"mask {options.mask} hides nothing: white is hidden, black is visible")
@@ -74,7 +75,7 @@ def _measure(model: Model, images: ImageSet, n: int, out: Path, options: Inpaint
     from dualmcmc.data.rule import to_uint8
     from dualmcmc.metrics import Comparison, concatenate
     from dualmcmc.pictures import save_rows, to_pil
-    from dualmcmc.tasks.inpainting import STAGES, VIEWS, compare_stages, figures_of, occlude
+    from dualmcmc.tasks.inpainting import STAGES, VIEWS, compare_stages, figures_of, occlude, stages_of
 
     seen: dict[tuple[str, str], list[Comparison]] = {(stage, view): [] for stage in STAGES for view in VIEWS}
     how: dict[str, Any] = {"latent_steps": options.latent_steps, "data_steps": options.data_steps}
@@ -94,6 +95,8 @@ def _measure(model: Model, images: ImageSet, n: int, out: Path, options: Inpaint
         for i, pixels in zip(keys, to_uint8(pasted), strict=True):
             to_pil(pixels).save(out / "inpainted" / f"{file_name(images, i)}.png")
         if keys.start == 0:
-            save_rows(out / "stages.png", [row[:SHOWN] for row in (x, occlude(x, hidden), *stages)])
-    figures = {stage: figures_of({view: concatenate(seen[stage, view]) for view in VIEWS}) for stage in STAGES}
+            shown = [row for name, row in zip(STAGES, stages, strict=True) if name in stages_of(model)]
+            save_rows(out / "stages.png", [row[:SHOWN] for row in (x, occlude(x, hidden), *shown)])
+    own = stages_of(model)
+    figures = {stage: figures_of({view: concatenate(seen[stage, view]) for view in VIEWS}) for stage in own}
     return figures, share

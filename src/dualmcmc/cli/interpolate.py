@@ -55,6 +55,7 @@ def interpolate(args: list[str]) -> None:
 
     out = free_file(options.out, options.run, "interpolation.png")
     model = load_model(options)
+    model.trio.part("generator")
     ref = options.data or model.config.data
     images = heldout(ref, model.config.images, skip_bad=options.skip_bad)
     if 2 * options.n > len(images):
@@ -65,7 +66,7 @@ def interpolate(args: list[str]) -> None:
 
     save_grid(out, torch.cat([*rows.values()]).flatten(0, 1).cpu(), columns=options.steps)
     figures: dict[str, Any] = {}
-    for kind, paths in rows.items():
+    for kind, paths in rows.items() if model.has("energy") else ():
         densities = model.log_density(paths.flatten(0, 1), batch_size=options.batch_size)
         figures[kind] = {"log_density": densities.reshape(options.n, options.steps).tolist()}
     about = {"out": str(out), "n": options.n, "steps": options.steps, "path": options.path, "data": images.title}

@@ -7,12 +7,6 @@ from dataclasses import dataclass
 from dualmcmc.cli.arguments import Json, parse
 from dualmcmc.cli.output import check_json, show, table, write_json
 
-METHODS = {
-    "dual_mcmc": "data chain from the generator, latent chain from the inference network; each chain teaches "
-    "the network that started it (Cui & Han, 2023)",
-}
-
-
 @dataclass(frozen=True)
 class Listing:
     """Lists what there is, one line each."""
@@ -53,10 +47,13 @@ def presets(args: list[str]) -> None:
 
 def methods(args: list[str]) -> None:
     """Runs the verb on its arguments."""
+    from dualmcmc.methods import METHODS, what
+
     options = parse(Listing, args, "methods")
     check_json(options.json)
-    write_json(options.json, [{"name": name, "what": what} for name, what in METHODS.items()])
-    show(table(list(METHODS.items())), options.json)
+    rows = [(name, ", ".join(kind.PARTS), what(name)) for name, kind in METHODS.items()]
+    write_json(options.json, [{"name": name, "networks": parts, "what": what} for name, parts, what in rows])
+    show(table(rows), options.json)
 
 
 def datasets(args: list[str]) -> None:

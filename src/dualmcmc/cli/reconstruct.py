@@ -24,7 +24,8 @@ FIGURES = ("mse", "mse01", "psnr", "ssim")
 class Reconstruct(OnImages):
     """Explains images and measures it: MSE, PSNR and SSIM by inference alone and after the latent chain.
 
-    The picture's rows are the images, g(mu(x)), and g of the code after the latent chain.
+    The picture's rows are the images, g(mu(x)), and g of the code after the latent chain. Without an inference
+    network the chain starts at noise, and there is no second row.
     """
 
     steps: Annotated[int, Ge(0)] | None = None
@@ -42,12 +43,14 @@ def reconstruct(args: list[str]) -> None:
 
     out = free_file(options.out, options.run, "reconstruction.png")
     model = load_model(options)
+    model.trio.part("generator")
     images, n = load_images(model, options)
     figures = _measure(model, images, n, out, options)
     about = {"n": n, "skipped": images.skipped, "data": images.title, "seed": options.seed}
     write_json(options.json, {**figures, **about})
-    rows = [("", "inference", "latent chain")]
-    rows += [(name, f"{figures[name]['inference']:.4f}", f"{figures[name]['chain']:.4f}") for name in FIGURES]
+    kinds = {kind: kind.replace("chain", "latent chain") for kind in figures["mse"]}
+    rows = [["", *kinds.values()]]
+    rows += [[name, *(f"{figures[name][kind]:.4f}" for kind in kinds)] for name in FIGURES]
     picture = f"{out}: the first {min(n, SHOWN)} of {n} images of {about['data']}"
     show(f"{table(rows)}\n{picture}", options.json)
 
@@ -58,17 +61,18 @@ def _measure(model: Model, images: ImageSet, n: int, out: Path, options: Reconst
     from dualmcmc.metrics import Comparison, compare, concatenate, ssim_window, summary
     from dualmcmc.pictures import save_rows
 
-    seen: dict[str, list[Comparison]] = {"inference": [], "chain": []}
+    lengths = {"inference": 0, "chain": options.steps} if model.has("inference") else {"chain": options.steps}
+    seen: dict[str, list[Comparison]] = {kind: [] for kind in lengths}
     for keys in batches(n, options.batch_size, "reconstructing"):
         x = images.tensor(list(keys)).to(model.device)
         both = {
             kind: model.reconstruct(x, seed=options.seed, keys=keys, steps=steps, batch_size=options.batch_size)
-            for kind, steps in (("inference", 0), ("chain", options.steps))
+            for kind, steps in lengths.items()
         }
         for kind, reconstruction in both.items():
             seen[kind].append(compare(x, reconstruction))
         if keys.start == 0:
-            rows = [row[:SHOWN] for row in (x, both["inference"], both["chain"])]
+            rows = [row[:SHOWN] for row in (x, *both.values())]
             save_rows(out, rows)
     computed = {kind: summary(concatenate(parts)) for kind, parts in seen.items()}
     figures: dict[str, Any] = {name: {kind: values[name] for kind, values in computed.items()} for name in FIGURES}

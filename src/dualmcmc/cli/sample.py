@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from annotated_types import Ge
 
+from dualmcmc import methods
 from dualmcmc.cli.arguments import OnModel, check_counts, parse
 from dualmcmc.cli.output import check_json, show, write_json
 
@@ -24,7 +25,11 @@ GRID = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(OnModel):
-    """Draws images: generator/00000.png ... and chain/00000.png ..., grid.png, samples.csv with log-densities."""
+    """Draws images: generator/00000.png ... and chain/00000.png ..., grid.png, samples.csv with log-densities.
+
+    Where a method has no generator, generator/ holds what its chains start from; where it has no energy network, both
+    hold the same images and the log-densities are left empty.
+    """
 
     n: Annotated[int, Ge(1), tyro.conf.arg(aliases=["-n"])] = 64
     """How many images."""
@@ -44,18 +49,19 @@ def sample(args: list[str]) -> None:
     out = free_folder(options.out, options.run, "generated")
     model = load_model(options)
     means = _draw(model, options, out)
-    steps = model.config.method.test_chain.steps if options.steps is None else options.steps
+    steps = methods.test_chain(model.config.method).steps if options.steps is None else options.steps
     figures = {"out": str(out), "n": options.n, "steps": steps, "seed": options.seed, **means}
     write_json(options.json, figures)
-    show(
-        f"{out}: {options.n} images, mean log-density {means['log_density_generator']:.6g} from the generator, "
-        f"{means['log_density_chain']:.6g} after {steps} steps",
-        options.json,
-    )
+    about = f"{out}: {options.n} images"
+    if means:
+        start = "from the generator" if model.has("generator") else "where chains start"
+        about += f", mean log-density {means['log_density_generator']:.6g} {start}, "
+        about += f"{means['log_density_chain']:.6g} after {steps} steps"
+    show(about, options.json)
 
 
 def _draw(model: Model, options: Sample, out: Path) -> dict[str, float]:
-    """Writes pictures, CSV and grid batch by batch; returns the mean log-densities."""
+    """Writes pictures, CSV and grid batch by batch; returns the mean log-densities, if there is an energy network."""
     import torch
 
     from dualmcmc.cli.loading import batches
@@ -74,14 +80,18 @@ def _draw(model: Model, options: Sample, out: Path) -> dict[str, float]:
                 )
                 for kind, steps in (("generator", 0), ("chain", options.steps))
             }
-            densities = {kind: model.log_density(x).tolist() for kind, x in drawn.items()}
+            densities: dict[str, list[Any]] = {kind: [""] * len(keys) for kind in drawn}
+            if model.has("energy"):
+                densities = {kind: model.log_density(x).tolist() for kind, x in drawn.items()}
+                sums = {kind: total + sum(densities[kind]) for kind, total in sums.items()}
             rows.writerows(zip(keys, densities["generator"], densities["chain"], strict=True))
             for kind, x in drawn.items():
-                sums[kind] += sum(densities[kind])
                 _write(out / kind, x, keys.start)
                 shown[kind].append(x[: max(0, GRID - keys.start)].cpu())
     panels = [torch.cat(shown["generator"]), torch.cat(shown["chain"])]
     save_side_by_side(out / "grid.png", panels, columns=8)
+    if not model.has("energy"):
+        return {}
     return {f"log_density_{kind}": value / options.n for kind, value in sums.items()}
 
 

@@ -26,7 +26,7 @@ COLUMNS = ("path", "log_density", "reconstruction_mse", "percentile")
 class Score(OnImages):
     """Scores images: log-density up to a constant, reconstruction error, percentile among the training images.
 
-    One CSV row per image; --threshold or --fpr adds a column `anomalous` (1 or 0).
+    One CSV row per image; without a generator its reconstruction error is left empty; --threshold or --fpr adds a column `anomalous` (1 or 0).
     """
 
     out: Path | None = None
@@ -55,6 +55,9 @@ def score(args: list[str]) -> None:
     if options.heatmap is not None:
         new_folder(options.heatmap, "--heatmap")
     model = load_model(options)
+    model.trio.part("energy")
+    if options.heatmap is not None:
+        model.trio.part("generator")
     images, n = load_images(model, options)
     _calibrate(model, options)
     threshold = _threshold(model, options)
@@ -120,11 +123,13 @@ def _write(
         for i, values in zip(keys, zip(*(column.tolist() for column in scores), strict=True), strict=True):
             low = [] if threshold is None else [int(values[0] < threshold)]
             anomalous += sum(low)
-            rows.writerow([_path(images, i), *values, *low])
+            rows.writerow([_path(images, i), *("" if math.isnan(value) else value for value in values), *low])
             seen.append(values)
     write_text(out, text.getvalue())
     names = ("log_density", "reconstruction_mse", "percentile")
-    figures: dict[str, Any] = {f"median_{name}": median(row[j] for row in seen) for j, name in enumerate(names)}
+    figures: dict[str, Any] = {
+        f"median_{name}": median(row[j] for row in seen) for j, name in enumerate(names) if not math.isnan(seen[0][j])
+    }
     return figures if threshold is None else {**figures, "threshold": threshold, "anomalous": anomalous}
 
 

@@ -13,15 +13,17 @@ from dualmcmc import presets
 from dualmcmc.cli.arguments import Json, parse
 from dualmcmc.cli.output import check_json, show, write_json
 from dualmcmc.errors import InputError
+from dualmcmc.methods import METHODS
 from dualmcmc.settings import Config
 from dualmcmc.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Train:
-    """Trains the energy network, the generator and the inference network of a preset.
+    """Trains the networks of a preset by dual-MCMC teaching, or by the method that --method names.
 
-    The first word is the preset (see `dualmcmc presets`); every setting below can be changed by its flag.
+    The first word is the preset (see `dualmcmc presets`); every setting below can be changed by its flag. Methods
+    (see `dualmcmc methods`) have settings of their own: `train PRESET --method NAME --help` shows them.
     """
 
     preset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PRESET")]
@@ -85,20 +87,31 @@ def _options(args: list[str]) -> Train:
     asked_for_help = "-h" in args or "--help" in args
     if name is None and not asked_for_help:
         raise InputError(f"train needs a preset first: one of {', '.join(presets.PRESETS)}")
-    settings = presets.preset(name or "digits")
-    args = _settle_method(args)
+    method, args = _take_method(args)
+    settings = presets.preset(name or "digits", method or "dual_mcmc")
     if "--resume" in args and not asked_for_help:
-        settings = _of_run(args, settings)
+        theirs = _of_run(args, settings)
+        if method not in (None, theirs.method.name):
+            raise InputError(f"--resume: the run was started with method {theirs.method.name}, not {method}")
+        settings = theirs
     return parse(Train, args, "train", default=Train(preset=settings.preset, config=settings))
 
 
-def _settle_method(args: list[str]) -> list[str]:
-    """`--method NAME` is short for `--method.name NAME`."""
-    return [arg.replace("--method", "--method.name", 1) if _is_flag(arg, "--method") else arg for arg in args]
+def _take_method(args: list[str]) -> tuple[str | None, list[str]]:
+    """The method that --method (or --method.name) gives, and the arguments without it.
 
-
-def _is_flag(arg: str, flag: str) -> bool:
-    return arg == flag or arg.startswith(f"{flag}=")
+    It comes before all other settings: which flags there are depends on it.
+    """
+    method, rest, words = None, [], iter(args)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag not in ("--method", "--method.name"):
+            rest.append(word)
+            continue
+        method = value if equals else next(words, None)
+        if not method:
+            raise InputError(f"{flag} needs a name: one of {', '.join(METHODS)}")
+    return method, rest
 
 
 def _of_run(args: list[str], settings: Config) -> Config:

@@ -37,6 +37,11 @@ def use_channels_last(net: nn.Module) -> None:
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def squeezed(out: Tensor) -> Tensor:
+    """An energy head's output: (B, 1) becomes (B,), logits (B, K) stay."""
+    return out.squeeze(1) if out.shape[1] == 1 else out
+
+
 class PooledConv2d(nn.Module):
     """A bias-free 3x3 convolution (padding 1) followed by 2x2 average pooling, as one strided convolution.
 

@@ -28,6 +28,7 @@ from dualmcmc.networks.layers import (
     halvings,
     in_float32,
     normalisation,
+    squeezed,
     use_channels_last,
 )
 
@@ -73,9 +74,9 @@ class EnergyBlock(nn.Module):
 
 
 class ResidualEnergy(nn.Module):
-    """h(x), up is likelier: blocks, ReLU, mean over the map, linear without bias. (B, C, S, S) to (B,)."""
+    """h(x), up is likelier: blocks, ReLU, mean over the map, linear without bias. (B, C, S, S) to (B,) or (B, K)."""
 
-    def __init__(self, size: int, channels: int, width: int) -> None:
+    def __init__(self, size: int, channels: int, width: int, outputs: int = 1) -> None:
         super().__init__()
         if size >= 64:
             widths = _widths(size, width)
@@ -88,15 +89,15 @@ class ResidualEnergy(nn.Module):
                 for i, ((c_in, c_out), down) in enumerate(zip(pairwise([channels, *widths]), downs, strict=True))
             )
         )
-        self.head = nn.Linear(width, 1, bias=False)
+        self.head = nn.Linear(width, outputs, bias=False)
         _xavier(self)
         use_channels_last(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """h of each image: x (B, C, S, S); returns (B,) float32."""
+        """h of each image: x (B, C, S, S); returns (B,) or (B, K) float32."""
         features = functional.relu_(self.blocks(x.contiguous(memory_format=torch.channels_last)))
         with in_float32(x):
-            return self.head(features.float().mean((2, 3))).squeeze(1)
+            return squeezed(self.head(features.float().mean((2, 3))))
 
 
 def _double(x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from dualmcmc.networks.layers import (
     halvings,
     in_float32,
     normalisation,
+    squeezed,
     use_channels_last,
 )
 
@@ -35,9 +36,9 @@ def _small_normal(net: nn.Module) -> None:
 
 
 class SimpleEnergy(nn.Module):
-    """h(x), up is likelier. (B, C, S, S) to (B,)."""
+    """h(x), up is likelier. (B, C, S, S) to (B,), or to (B, K) logits with `outputs` K."""
 
-    def __init__(self, size: int, channels: int, width: int) -> None:
+    def __init__(self, size: int, channels: int, width: int, outputs: int = 1) -> None:
         super().__init__()
         start, count = halvings(size)
         widths = [min(width * 2**i, 4 * width) for i in range(count + 1)]
@@ -48,15 +49,15 @@ class SimpleEnergy(nn.Module):
         for c_in, c_out in pairwise(widths):
             layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
         self.trunk = nn.Sequential(*layers)
-        self.head = FullConv2d(widths[-1], 1, start)
+        self.head = FullConv2d(widths[-1], outputs, start)
         _small_normal(self)
         use_channels_last(self.trunk)
 
     def forward(self, x: Tensor) -> Tensor:
-        """h of each image: x (B, C, S, S); returns (B,) float32."""
+        """h of each image: x (B, C, S, S); returns (B,) or (B, K) float32."""
         features = self.trunk(x.contiguous(memory_format=torch.channels_last))
         with in_float32(x):
-            return self.head(features.float()).flatten()
+            return squeezed(self.head(features.float()))
 
 
 class SimpleGenerator(nn.Module):

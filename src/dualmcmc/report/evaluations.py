@@ -161,7 +161,7 @@ def _generation(entry: Entry) -> Figures:
 
 
 def _reconstruction(entry: Entry) -> Figures:
-    stages = {"inference": entry["inference"]}
+    stages = {"inference": entry["inference"]} if "inference" in entry else {}
     stages |= {f"{k} steps from inference": r for k, r in entry.get("from_inference", {}).items()}
     stages |= {f"{k} steps from noise": r for k, r in entry.get("from_noise", {}).items()}
     if pca := entry.get("pca"):

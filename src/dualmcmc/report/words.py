@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from dualmcmc.report.evaluations import Evaluation, Place, Value
 from dualmcmc.report.numbers import ARROWS, count, direction, duration, with_error
+from dualmcmc.methods import METHODS, title
 from dualmcmc.report.reading import RunRecord, setting
 
-METHODS = {"dual_mcmc": "dual-MCMC teaching (Cui & Han, 2023)"}
 NETWORKS = {"energy": "energy network", "generator": "generator", "inference": "inference network"}
 
 
@@ -62,7 +62,7 @@ def _data(run: RunRecord) -> str:
     method = setting(run.config, "method.name")
     preset = setting(run.config, "preset")
     return (
-        f"Trained by {METHODS.get(method, method or 'an unnamed method')} on {images}: "
+        f"Trained by {title(method) if method in METHODS else method or 'an unnamed method'} on {images}: "
         f"{setting(run.config, 'data') or 'unnamed data'}{f' (preset {preset})' if preset else ''}."
     )
 

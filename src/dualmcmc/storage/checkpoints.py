@@ -3,6 +3,7 @@
     weights.safetensors     the three live networks
     average.safetensors     their running average (EMA)
     optimiser.safetensors   Adam's moments, one name per parameter
+    memory.safetensors      what the method remembers: buffers, banks, codes of images; empty for most
     state.json              step, counters, best value so far
     manifest.json           SHA-256 of the files above; written last
 
@@ -25,7 +26,7 @@ from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.storage import tensors
 from dualmcmc.storage.files import new_folder, write_json
 
-PARTS = ("weights", "average", "optimiser")
+PARTS = ("weights", "average", "optimiser", "memory")
 
 
 class Checkpoint(NamedTuple):
@@ -47,7 +48,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], sta
         with new_folder(place) as temporary:
             for part, named in parts.items():
                 tensors.save(temporary / f"{part}.safetensors", named)
-            write_json(temporary / "state.json", {"format": 1, "step": step, **state})
+            write_json(temporary / "state.json", {"format": 2, "step": step, **state})
             sums = {file.name: tensors.sha256(file) for file in sorted(temporary.iterdir())}
             write_json(temporary / "manifest.json", sums)
     except OSError as error:

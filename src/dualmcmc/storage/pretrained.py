@@ -7,45 +7,73 @@ Weights are those of the average (EMA) of a run, spectral norm folded in, under 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualmcmc import __version__, config, networks, spectral
+from dualmcmc import __version__, config, methods, networks, spectral
 from dualmcmc.errors import InputError
+from dualmcmc.extras import CodeDensity, Memory, Sampler
 from dualmcmc.scoring import QUANTILES, TrainingScores
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, tensors
 from dualmcmc.storage.files import new_folder, write_json, write_text
 from dualmcmc.storage.run_folder import RunFolder
+from dualmcmc.teaching import buffer
 from dualmcmc.trio import Trio
 
 WEIGHTS = "model.safetensors"
 SCORES = "scores.json"
+MEMORY = 10_000
+"""States of a buffer that a model keeps, at most."""
 FILES = {WEIGHTS, SCORES, "config.json", "README.md"}
 
 
 def plain_networks(settings: Config) -> Trio:
-    """Networks of these settings without spectral normalisation, for weights that have it folded in."""
-    return build_trio(settings, spectral_norm=False)
+    """Networks of these settings as trained models have them: no spectral normalisation, with what they draw from."""
+    return build_trio(settings, spectral_norm=False, trained=True)
 
 
-def build_trio(settings: Config, *, spectral_norm: bool | None = None) -> Trio:
-    """Freshly initialised networks of these settings; `spectral_norm` overrides theirs if given."""
-    values = dict(vars(settings.networks))
+def build_trio(settings: Config, *, spectral_norm: bool | None = None, trained: bool = False) -> Trio:
+    """Freshly initialised networks of these settings.
+
+    Arguments:
+        settings: of the run.
+        spectral_norm: overrides theirs if given.
+        trained: with what a trained model draws from, still empty (`extras.py`).
+    """
+    method, wanted = settings.method, settings.networks
     if spectral_norm is not None:
-        values["spectral_norm"] = spectral_norm
-    energy, generator, inference = networks.build(type(settings.networks)(**values), settings.images)
+        wanted = replace(wanted, spectral_norm=spectral_norm)
+    outputs = method.classes if isinstance(method, methods.JEM) else 1
+    levels = method.levels if isinstance(method, methods.RecoveryLikelihood) else 0
+    built = networks.build(wanted, settings.images, method.PARTS, outputs=outputs, levels=levels)
     return Trio(
-        energy,
-        generator,
-        inference,
-        latent_dim=settings.networks.latent_dim,
-        sigma=settings.method.sigma,
-        temperature=settings.method.data_chain.temperature,
+        **built._asdict(),
+        latent_dim=wanted.latent_dim,
+        sigma=methods.sigma(method),
+        temperature=methods.temperature(method),
+        reference=method.reference if isinstance(method, methods.Cooperative) else 0.0,
+        extra=_extra(settings, trained),
     )
+
+
+def _extra(settings: Config, trained: bool) -> nn.Module | None:
+    """What the method has beside networks, freshly made."""
+    method, images = settings.method, settings.images
+    if isinstance(method, methods.NoMCMC):
+        return Sampler(settings.networks.latent_dim, method.sigma, method.sigma_range)
+    if trained and isinstance(method, methods.RAE):
+        return CodeDensity(settings.networks.latent_dim)
+    if trained and isinstance(method, methods.WITH_BUFFER):
+        batch = settings.optim.batch_size
+        kept = min(MEMORY, buffer.depth(method.buffer, batch) * batch)
+        return Memory(kept, (images.channels, images.size, images.size))
+    return None
 
 
 def save(folder: Path, trio: Trio, settings: Config, step: int, scores: TrainingScores | None = None) -> None:
@@ -144,18 +172,36 @@ def load_live(place: str | Path) -> tuple[Trio, Config, int]:
     checkpoint, _ = checkpoints.newest(run.checkpoints)
     trio = build_trio(settings)
     fill(trio, checkpoint.parts["weights"], str(run.checkpoints / f"step-{checkpoint.step}"))
-    return plain_trio(trio), settings, checkpoint.step
+    return plain_trio(trio, settings, checkpoint.parts["memory"]), settings, checkpoint.step
 
 
 @torch.no_grad()
-def plain_trio(trio: Trio) -> Trio:
+def plain_trio(
+    trio: Trio, settings: Config | None = None, memory: Mapping[str, Tensor] | None = None
+) -> Trio:
     """Networks to sample from: spectral norm converged and folded in, BatchNorm re-estimated on the prior.
 
     They share storage with `trio` where nothing was folded in.
+
+    Arguments:
+        trio: live or averaged networks.
+        settings: give the model what its method draws from beside networks; None: nothing.
+        memory: the method's (`Teaching.memory`), of which a model keeps the buffer.
     """
-    spectral.power_iteration(trio.energy, times=10)
-    _estimate_batch_norm(trio)
-    return trio.frozen()
+    if trio.energy is not None:
+        spectral.power_iteration(trio.energy, times=10)
+    if trio.generator is not None:
+        _estimate_batch_norm(trio)
+    plain = trio.frozen()
+    if plain.extra is None and settings is not None:
+        plain.extra = _extra(settings, trained=True)
+    if isinstance(plain.extra, Memory):
+        states = (memory or {}).get("rows.buffer")
+        if states is not None:
+            plain.extra.fill(buffer.spread(states, len(plain.extra.images)))
+    if plain.extra is not None:
+        plain.extra.to(next(plain.parameters()).device)
+    return plain
 
 
 def _estimate_batch_norm(trio: Trio, batches: int = 16, batch_size: int = 100) -> None:
@@ -163,19 +209,20 @@ def _estimate_batch_norm(trio: Trio, batches: int = 16, batch_size: int = 100) -
 
     Those of training are mostly of posterior codes; sampling with them would be another generator.
     """
-    layers = [m for m in trio.generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    generator = trio.part("generator")
+    layers = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
-    device = next(trio.generator.parameters()).device
+    device = next(generator.parameters()).device
     source = torch.Generator().manual_seed(0)
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # cumulative mean
-    trio.generator.train()
+    generator.train()
     for _ in range(batches):
         trio.g(torch.randn(batch_size, trio.latent_dim, generator=source).to(device))
-    trio.generator.eval()
+    generator.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
 

@@ -81,7 +81,8 @@ def generation(
         network: the features.
         reference: statistics of the images to be near to.
         n: samples.
-        steps: lengths of the data chain; 0 is the generator.
+        steps: lengths of the data chain; 0 is the generator, or where the method's chains start. Without an energy
+            network there is no other, and there are no log-densities.
     """
     check_size(n)
     model = setting.model
@@ -92,10 +93,13 @@ def generation(
         passed = model.data_trajectory(len(keys), steps, seed=setting.seed, keys=keys)
         for k, x in passed.states.items():
             streams[k].update(x, keys)
-        densities.append(passed.log_density[:, steps].cpu().double() / model.trio.temperature)
+        if model.has("energy"):
+            densities.append(passed.log_density[:, steps].cpu().double() / model.trio.temperature)
         shown.append(torch.stack([passed.states[k][: max(0, SHOWN - keys.start)].cpu() for k in steps], 1))
-    rows = torch.cat(densities) if densities else torch.empty(0, len(steps), dtype=torch.float64)
-    means = setting.processes.collect(rows).mean(0).tolist()
+    means: list[float] = []
+    if model.has("energy"):
+        rows = torch.cat([torch.empty(0, len(steps), dtype=torch.float64), *densities])
+        means = setting.processes.collect(rows).mean(0).tolist()
     figures: dict[str, Any] = {}
     for k, stream in streams.items():
         for name, value in stream.figures(setting, reference, n).items():
@@ -106,7 +110,7 @@ def generation(
         {
             "steps": steps,
             "figures": figures,
-            "log_density": dict(zip(map(str, steps), means, strict=True)),
+            "log_density": dict(zip(map(str, steps), means, strict=False)),
             "protocol": protocol,
         },
         {str(k): pictures[:, i] for i, k in enumerate(steps)} if len(pictures) else {},

@@ -12,15 +12,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dualmcmc import methods
 from dualmcmc.metrics import Comparison, compare, compare_where, ssim_window, summary
 from dualmcmc.model import Model
 from dualmcmc.tasks.setting import Result, Setting
 
 STAGES = ("inference", "latent_chain", "data_chain")
+"""Those of a model with all networks; see `stages_of`."""
 VIEWS = ("whole", "pasted", "hidden")
 SHOWN = 6
 
 Found = dict[tuple[str, str], Comparison]
+
+
+def stages_of(model: Model) -> list[str]:
+    """Which of `STAGES` a model goes through: without inference network the latent chain starts at noise."""
+    part = {"inference": "inference", "latent_chain": "generator", "data_chain": "energy"}
+    return [stage for stage in STAGES if model.has(part[stage])]
 
 
 @torch.no_grad()
@@ -42,9 +50,10 @@ def inpainting(
         visible: whether the data chain may move visible pixels.
     """
     model, method = setting.model, setting.model.config.method
+    own = stages_of(model)
     how: dict[str, Any] = {
-        "latent_steps": method.latent_chain.steps if latent_steps is None else latent_steps,
-        "data_steps": method.test_chain.steps if data_steps is None else data_steps,
+        "latent_steps": methods.latent_chain(method).steps if latent_steps is None else latent_steps,
+        "data_steps": methods.test_chain(method).steps if data_steps is None else data_steps,
         "visible": visible,
     }
     figures, pictures = {}, {}
@@ -57,7 +66,7 @@ def inpainting(
             for place, comparison in found.items():
                 seen[place].append(comparison)
             share.append(hidden.flatten(1).double().mean(1))
-        stages = {stage: _figures(setting, {view: seen[stage, view] for view in VIEWS}) for stage in STAGES}
+        stages = {stage: _figures(setting, {view: seen[stage, view] for view in VIEWS}) for stage in own}
         hidden_share = setting.processes.collect(torch.cat(share)).mean().item()
         figures[mask] = {"hidden": hidden_share, "stages": stages}
         shown = setting.shown(SHOWN)
@@ -108,8 +117,9 @@ def _figures(setting: Setting, views: dict[str, list[Comparison]]) -> dict[str, 
 
 
 def strip(model: Model, x: Tensor, mask: Any, *, seed: int, keys: Sequence[int], **how: Any) -> Tensor:
-    """Figure 5's rows: images, occluded, the three stages: (5, B, C, S, S) on the CPU."""
+    """Figure 5's rows: images, occluded, the stages there are: (5 or fewer, B, C, S, S) on the CPU."""
     hidden = model.hidden(len(x), mask, seed=seed, keys=keys).cpu()
     stages = model.inpainting_stages(x, hidden, seed=seed, keys=keys, **how)
     x = x.cpu()
-    return torch.stack([x, occlude(x, hidden), *(stage.cpu() for stage in stages[:3])])
+    own = [stage.cpu() for name, stage in zip(STAGES, stages, strict=False) if name in stages_of(model)]
+    return torch.stack([x, occlude(x, hidden), *own])

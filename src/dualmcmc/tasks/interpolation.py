@@ -21,7 +21,7 @@ SHOWN = 3
 
 @torch.no_grad()
 def interpolation(setting: Setting, *, pairs: int, points: int = 8) -> Result:
-    """Mean log-density along `pairs` paths of `points` images, of each kind.
+    """Mean log-density along `pairs` paths of `points` images, of each kind; pictures alone without an energy network.
 
     Raises:
         InputError: there are not twice as many held-out images.
@@ -34,6 +34,8 @@ def interpolation(setting: Setting, *, pairs: int, points: int = 8) -> Result:
         for kind, (a, b) in _ends(setting, list(keys)).items():
             for path in PATHS:
                 images = model.decode(between(a, b, points, path).flatten(0, 1), batch_size=setting.batch_size)
+                if not model.has("energy"):
+                    continue
                 densities = model.log_density(images, batch_size=setting.batch_size)
                 rows[kind][path].append(densities.reshape(len(keys), points).cpu().double())
     for kind, (a, b) in _ends(setting, list(range(min(SHOWN, pairs)))).items():
@@ -46,6 +48,7 @@ def interpolation(setting: Setting, *, pairs: int, points: int = 8) -> Result:
             path: _along(setting.processes.collect(torch.cat([empty, *parts]))) for path, parts in paths.items()
         }
         for kind, paths in rows.items()
+        if model.has("energy")
     }
     return Result({**figures, "pairs": pairs, "points": points, "protocol": setting.protocol()}, pictures)
 

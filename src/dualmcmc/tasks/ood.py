@@ -5,7 +5,9 @@ Four scores, higher for usual images, held-out images being the positives:
     log_density            log pi(x) = h(x) / T; one forward pass (the paper's)
     reconstruction_error   -MSE after the latent chain
     gradient_norm          -|grad h(x)|
-    combination            the sum of the three, each centred and divided by its deviation on training images
+    combination            the sum of these, each centred and divided by its deviation on training images
+
+The first and third need an energy network, the second a generator: a method without has the others.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from torch import Tensor
 from dualmcmc.data import ImageSet
 from dualmcmc.data.order import spread
 from dualmcmc.metrics import ranking
+from dualmcmc.model import Model
 from dualmcmc.tasks.others import OTHERS
 from dualmcmc.tasks.setting import Result, Setting
 
@@ -49,7 +52,7 @@ def ood(setting: Setting, *, builtin: Sequence[str], sets: Mapping[str, ImageSet
     figures, pictures = {}, {heldout.title: setting.picture(SHOWN)}
     for name, (count, images) in makers.items():
         outside = _scores(setting, count, images, name)
-        kinds = dict(zip(SCORES, zip(inside.T, outside.T, strict=True), strict=True))
+        kinds = dict(zip(scores_of(setting.model), zip(inside.T, outside.T, strict=True), strict=True))
         kinds["combination"] = (_combined(inside, usual), _combined(outside, usual))
         figures[name] = {"n": count, **{kind: ranking(*both) for kind, both in kinds.items()}}
         pictures[name] = images(range(min(SHOWN, count)))
@@ -66,16 +69,26 @@ def _reader(images: ImageSet) -> Pictures:
     return lambda keys: images.tensor(list(keys))
 
 
+def scores_of(model: Model) -> list[str]:
+    """Which of `SCORES` a model's networks can give."""
+    part = {"log_density": "energy", "reconstruction_error": "generator", "gradient_norm": "energy"}
+    return [name for name in SCORES if model.has(part[name])]
+
+
 def _scores(setting: Setting, n: int, images: Pictures, title: str) -> Tensor:
-    """The three scores of n images, (n, 3) float64, on every process."""
-    model, rows = setting.model, [torch.empty((0, len(SCORES)), dtype=torch.float64)]
+    """The scores of n images, (n, len(scores_of)) float64, on every process."""
+    model, names = setting.model, scores_of(setting.model)
+    rows = [torch.empty((0, len(names)), dtype=torch.float64)]
     for keys in setting.batches(n, f"scores of {title}"):
-        x = images(keys).to(model.device)
-        h, gradient = model.gradient(x, batch_size=setting.batch_size)
-        again = model.reconstruct(x, seed=setting.seed, keys=keys, batch_size=setting.batch_size)
-        error = (x - again).square().flatten(1).mean(1)
-        columns = (h / model.trio.temperature, -error, -gradient.flatten(1).norm(dim=1))
-        rows.append(torch.stack([column.cpu().double() for column in columns], 1))
+        x, found = images(keys).to(model.device), {}
+        if model.has("energy"):
+            h, gradient = model.gradient(x, batch_size=setting.batch_size)
+            found["log_density"] = h / model.trio.temperature
+            found["gradient_norm"] = -gradient.flatten(1).norm(dim=1)
+        if model.has("generator"):
+            again = model.reconstruct(x, seed=setting.seed, keys=keys, batch_size=setting.batch_size)
+            found["reconstruction_error"] = -(x - again).square().flatten(1).mean(1)
+        rows.append(torch.stack([found[name].cpu().double() for name in names], 1))
     return setting.processes.collect(torch.cat(rows))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,7 +11,18 @@ from annotated_types import Ge
 
 Task = Literal["generation", "reconstruction", "revision", "interpolation", "ood", "inpainting"]
 TASKS: tuple[Task, ...] = ("generation", "reconstruction", "revision", "interpolation", "ood", "inpainting")
+NEEDS: dict[Task, tuple[str, ...]] = {
+    "reconstruction": ("generator",),
+    "interpolation": ("generator",),
+    "inpainting": ("generator",),
+}
+"""Networks that a task cannot do without; the others measure what they can with those there are."""
 Counts = tuple[Annotated[int, Ge(0)], ...]
+
+
+def lacking(task: Task, parts: Collection[str]) -> str | None:
+    """The first network that a task needs and a method with these parts has not."""
+    return next((part for part in NEEDS.get(task, ()) if part not in parts), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,12 @@ def reconstruction(setting: Setting, *, steps: Sequence[int], noise_steps: Seque
 
     Arguments:
         setting: model and held-out images.
-        steps: lengths K of the chain from inference; inference alone (0) is always measured.
+        steps: lengths K of the chain from inference; inference alone (0) is always measured. Without an inference
+            network neither is.
         noise_steps: lengths of the chain from the prior.
     """
-    kinds: Kinds = {"mean": sorted({0, *steps}), "prior": sorted(set(noise_steps))}
+    inferred = setting.model.has("inference")
+    kinds: Kinds = {"mean": sorted({0, *steps}) if inferred else [], "prior": sorted(set(noise_steps))}
     seen: dict[tuple[Start, int], list[Comparison]] = {(start, k): [] for start, at in kinds.items() for k in at}
     linear: list[Comparison] = []
     project = principal_components(setting, setting.model.trio.latent_dim)
@@ -45,7 +47,7 @@ def reconstruction(setting: Setting, *, steps: Sequence[int], noise_steps: Seque
     fitted = {"pca_images": min(IMAGES, len(setting.train)), "pca_data": setting.train.title}
     return Result(
         {
-            "inference": figures["mean", 0],
+            **({"inference": figures["mean", 0]} if inferred else {}),
             "from_inference": {str(k): figures["mean", k] for k in kinds["mean"] if k},
             "from_noise": {str(k): figures["prior", k] for k in kinds["prior"]},
             "pca": pca,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualmcmc import methods
 from dualmcmc.tasks.setting import Result, Setting
 
 SHOWN, EVERY, LONGER = 8, 3, 10
@@ -21,7 +22,7 @@ LONG_CHAINS = 100
 
 @torch.no_grad()
 def revision(setting: Setting, *, samples: int, distance: dict[str, Any] | None) -> Result:
-    """Figure 2's curves and the chains' health.
+    """Figure 2's curves and the chains' health; None for a chain that the method's networks have not.
 
     Arguments:
         setting: model and held-out images; the latent chain runs on all of these.
@@ -29,15 +30,15 @@ def revision(setting: Setting, *, samples: int, distance: dict[str, Any] | None)
         distance: of x_0 and x_K to the training images: {"name": ..., "0": ..., "K": ...}, measured elsewhere.
     """
     pictures: dict[str, Tensor] = {}
-    data = _data_chain(setting, samples, pictures)
-    latent = _latent_chain(setting, pictures)
+    data = _data_chain(setting, samples, pictures) if setting.model.has("energy") else None
+    latent = _latent_chain(setting, pictures) if setting.model.has("generator") else None
     figures = {"data_chain": data, "latent_chain": latent, "distance": distance}
     return Result({**figures, "protocol": setting.protocol(samples=samples)}, pictures)
 
 
 def _data_chain(setting: Setting, samples: int, pictures: dict[str, Tensor]) -> dict[str, Any]:
     model, temperature = setting.model, setting.model.trio.temperature
-    steps = model.config.method.test_chain.steps
+    steps = methods.test_chain(model.config.method).steps
     h, norms, moved, outside = [], [], [], []
     for keys in setting.batches(samples, "data chains"):
         passed = model.data_trajectory(len(keys), (0, steps), seed=setting.seed, keys=keys)
@@ -53,6 +54,7 @@ def _data_chain(setting: Setting, samples: int, pictures: dict[str, Tensor]) -> 
     mean_h = _mean(setting, h, steps + 1)
     return {
         "steps": steps,
+        "temperature": temperature,
         "h": mean_h,
         "log_density": [value / temperature for value in mean_h],
         "gradient_norm": _mean(setting, norms, steps),
@@ -76,7 +78,7 @@ def _long_chain(setting: Setting, n: int, steps: int) -> dict[str, Any]:
 
 def _latent_chain(setting: Setting, pictures: dict[str, Tensor]) -> dict[str, Any]:
     model = setting.model
-    steps = model.config.method.latent_chain.steps
+    steps = methods.latent_chain(model.config.method).steps
     at, mse, joint, moved = range(steps + 1), [], [], []
     for keys in setting.batches(setting.images, "latent chains"):
         x = setting.heldout.tensor(list(keys)).to(model.device)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dualmcmc import data, features
+from dualmcmc import data, features, methods
 from dualmcmc.errors import InputError
 from dualmcmc.features import FeatureNetwork
 from dualmcmc.model import Model
@@ -17,7 +17,7 @@ from dualmcmc.tasks.inpainting import inpainting
 from dualmcmc.tasks.interpolation import check_pairs, interpolation
 from dualmcmc.tasks.ood import TABLE_8, ood
 from dualmcmc.tasks.others import OTHERS
-from dualmcmc.tasks.plan import Plan, Task
+from dualmcmc.tasks.plan import Plan, Task, lacking
 from dualmcmc.tasks.reconstruction import reconstruction
 from dualmcmc.tasks.reference import Reference, check_size, reference
 from dualmcmc.tasks.revision import revision
@@ -141,7 +141,7 @@ def run(
             distance = _distance(setting, plan, measured, generated)
             result = revision(setting, samples=plan.chains, distance=distance)
         elif task == "reconstruction":
-            trained = (setting.model.config.method.latent_chain.steps,)
+            trained = (methods.latent_chain(setting.model.config.method).steps,)
             steps = trained if plan.latent_steps is None else plan.latent_steps
             result = reconstruction(setting, steps=steps, noise_steps=plan.noise_steps)
         elif task == "interpolation":
@@ -156,6 +156,12 @@ def run(
 
 def _check(tasks: Sequence[Task], setting: Setting, plan: Plan) -> None:
     """What would fail after hours, before any work."""
+    method = setting.model.config.method
+    for task in tasks:
+        if part := lacking(task, method.PARTS):
+            raise InputError(f"{task} needs a {part}, and method {method.name} learns none: name other --tasks")
+    if "energy" not in method.PARTS and any(plan.steps or ()):
+        raise InputError(f"--steps: method {method.name} learns no energy network, so it has no data chain; give 0")
     if "generation" in tasks:
         check_size(plan.n)
     if "interpolation" in tasks:
@@ -181,7 +187,7 @@ def load_features(setting: Setting, name: str, weights: Path | None) -> FeatureN
 
 
 def _steps(setting: Setting, plan: Plan) -> Sequence[int]:
-    return plan.steps if plan.steps is not None else (0, setting.model.config.method.test_chain.steps)
+    return plan.steps if plan.steps is not None else (0, methods.test_chain(setting.model.config.method).steps)
 
 
 def _distance(
@@ -193,7 +199,7 @@ def _distance(
     """Of x_0 and x_K to the training images: from the generation task where it has both, else measured."""
     if measured is None:
         return None
-    last, n = setting.model.config.method.test_chain.steps, plan.n
+    last, n = methods.test_chain(setting.model.config.method).steps, plan.n
     if last == 0:
         return None  # nothing is revised
     if generated is None or not {0, last} <= set(generated["steps"]):

@@ -13,6 +13,7 @@ from dualmcmc import __version__
 from dualmcmc.data import ImageSet
 from dualmcmc.data.order import spread
 from dualmcmc.errors import InputError
+from dualmcmc.methods import start
 from dualmcmc.metrics import Comparison
 from dualmcmc.model import Model
 from dualmcmc.parallel import Processes
@@ -85,7 +86,8 @@ class Setting:
     def how(self) -> dict[str, Any]:
         """What a protocol holds beside data: code, weights, seed, machine, chains."""
         model, method = self.model, self.model.config.method
-        chains = {name: asdict(getattr(method, name)) for name in ("data_chain", "latent_chain", "test_chain")}
+        names = ("data_chain", "latent_chain", "test_chain", "noise_chain")
+        chains = {name: asdict(getattr(method, name)) for name in names if hasattr(method, name)}
         seen = {"step": model.step, "seed": self.seed, "batch_size": self.batch_size}
         machine = {"device": model.device.type, "precision": model.precision, "torch": torch.__version__}
-        return {"version": __version__, **self.about, **seen, **machine, **chains, "start": method.start}
+        return {"version": __version__, **self.about, "method": method.name, **seen, **machine, **chains, "start": start(method)}

@@ -1,34 +1,47 @@
-"""The three losses. Each takes draws that carry no gradient, so each reaches one network, without switches.
+"""The losses. Each takes draws that carry no gradient, so each reaches one network, without switches.
 
     (E1)  energy     mean log pi(x-) - mean log pi(x+)                     minus Eq. 17
     (G1)  generator  -mean log p(x, z) over pairs (x, z)                   minus one term of Eq. 18
     (I1)  inference  -mean log q(z given x) over pairs (x, z)              minus one term of Eq. 19
+    (V1)  ELBO       mean KL(q(z given x) || p(z)) - log p(x given z)      of generator and inference network
 
-Source: Cui & Han (2023), Appendix B.3. All return scalars to minimise, in nats per image.
+Source: Cui & Han (2023), Appendix B.3; (V1) is the autoencoders'. All return scalars to minimise, in nats per image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dualmcmc import spectral
+from dualmcmc import densities, spectral
+from dualmcmc.noise import Noise
 from dualmcmc.trio import Trio
 
 
 class Losses(NamedTuple):
-    """One iteration's losses (scalars with gradient) and what is worth logging (scalars without)."""
+    """An update's losses (scalars with gradient) and what is worth logging (scalars without).
 
-    energy: Tensor
-    generator: Tensor
-    inference: Tensor
-    seen: dict[str, Tensor]
+    A loss that teaches two networks at once (an ELBO) stands under the first of them; what a phase or a method
+    does not teach is None.
+    """
+
+    energy: Tensor | None = None
+    generator: Tensor | None = None
+    inference: Tensor | None = None
+    seen: Mapping[str, Tensor] = MappingProxyType({})
+
+    def named(self) -> dict[str, Tensor]:
+        """Those there are, by network."""
+        losses = {"energy": self.energy, "generator": self.generator, "inference": self.inference}
+        return {name: loss for name, loss in losses.items() if loss is not None}
 
     def total(self) -> Tensor:
-        """Their sum: one backward serves all three, since each reaches its own network only."""
-        return self.energy + self.generator + self.inference
+        """Their sum: one backward serves all, since each reaches its own network only."""
+        return torch.stack([*self.named().values()]).sum()
 
 
 def energy_loss(trio: Trio, x_data: Tensor, x_model: Tensor, penalty: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -43,7 +56,7 @@ def energy_loss(trio: Trio, x_data: Tensor, x_model: Tensor, penalty: float = 0.
     Returns:
         The loss, and the gap mean h(x+) - mean h(x-), detached: two scalars.
     """
-    with spectral.weights_once(trio.energy):
+    with spectral.weights_once(trio.part("energy")):
         h_data, h_model = trio.h(torch.cat([x_data, x_model])).chunk(2)
     gap = h_data.mean() - h_model.mean()
     loss = -gap
@@ -60,3 +73,28 @@ def generator_loss(trio: Trio, x: Tensor, z: Tensor) -> Tensor:
 def inference_loss(trio: Trio, x: Tensor, z: Tensor) -> Tensor:
     """Eq. (I1): x (B, *), z (B, d). Only the inference network gets a gradient."""
     return -trio.log_q(x, z).mean()
+
+
+def negative_elbo(
+    trio: Trio, x: Tensor, *, kl_weight: float, noise: Noise, decoder: Trio | None = None
+) -> tuple[Tensor, Tensor]:
+    """Eq. (V1): mean over images of KL(q(z given x) || p(z)) times its weight, minus log p(x given z), z ~ q.
+
+    The draw is reparametrised, so generator and inference network both get a gradient; with weight 1 it is minus a
+    lower bound of log p(x) in nats (Kingma & Welling, 2014).
+
+    Arguments:
+        trio: generator and inference network.
+        x: images (B, *).
+        kl_weight: of the divergence.
+        noise: of the draw of z.
+        decoder: whose generator is used, if another's (a frozen one gets no gradient).
+
+    Returns:
+        The loss, and the codes z (B, d), detached.
+    """
+    mean, log_variance = trio.q(x)
+    z = densities.draw_diagonal_normal(mean, log_variance, noise=noise.stream("q"))
+    decoder = decoder or trio
+    likelihood = densities.normal(x, decoder.g(z), decoder.sigma)
+    return (kl_weight * densities.kl_to_standard_normal(mean, log_variance) - likelihood).mean(), z.detach()

@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 
 from dualmcmc import config as configs
-from dualmcmc import data
+from dualmcmc import data, methods
+from dualmcmc.devices import peak_memory
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.noise import BatchNoise
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.storage import checkpoints
 from dualmcmc.storage.run_folder import RunFolder
-from dualmcmc.teaching import Losses, teaching
+from dualmcmc.teaching import Losses, Teaching, Update, teaching
 from dualmcmc.training import optimisation, setup
-from dualmcmc.training.evaluation import STATEMENT
-from dualmcmc.training.occasions import Occasions
+from dualmcmc.training.evaluation import statement
+from dualmcmc.training.occasions import Occasions, due
 from dualmcmc.training.progress import Reporter, decoding
 from dualmcmc.training.stopping import Signals, divergence
 
@@ -42,7 +43,7 @@ class Outcome:
 
 
 class Trainer:
-    """Trains the three networks of a configuration into a run folder.
+    """Trains the networks of a configuration into a run folder.
 
     Arguments:
         config: whole configuration; `presets.preset(name)` gives one.
@@ -77,7 +78,7 @@ class Trainer:
         self.signals = Signals()
 
     def train(self) -> Outcome:
-        """Trains to `config.run.steps` updates.
+        """Trains to `config.run.steps` updates, or until `config.run.minutes` are spent on updates.
 
         Raises:
             InputError: some input cannot be used; nothing was written.
@@ -87,6 +88,8 @@ class Trainer:
         began = time.monotonic()
         done, state, notes = self._prepare()
         self.attempt: int = state["attempt"]
+        self.state = state
+        memory = self.teaching.memory(self.accelerator.gather)
         with ExitStack() as stack:
             if self.main:
                 report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
@@ -96,13 +99,14 @@ class Trainer:
                 self.occasions = Occasions(
                     self.run, self.config, self.sets, self.trio, self.average, self.optimiser, report, state
                 )
+                self.occasions.memory = memory
                 self.occasions.begin(done)
             stack.enter_context(self.signals)
             try:
-                self._loop(done)
+                done = self._loop(done)
             except OSError as error:
                 raise TrainingError(f"cannot write to {self.run.path} ({error}); {self._safe()}") from error
-        return Outcome(self.run.path, self.config.run.steps, time.monotonic() - began)
+        return Outcome(self.run.path, done, time.monotonic() - began)
 
     def _safe(self) -> str:
         """What a run that fails leaves behind."""
@@ -116,7 +120,7 @@ class Trainer:
         c = self.config = configs.check(self.config)
         if self.resume:
             setup.check_resumable(self.run, c)
-        self.accelerator = setup.accelerator(self.device, c.precision)
+        self.accelerator = setup.accelerator(self.device, c.precision, partial=methods.partial(c.method))
         self.main = self.accelerator.is_main_process
         if not self.resume:
             self.run.check_free()
@@ -128,12 +132,14 @@ class Trainer:
                 verify=self.verify,
                 progress=None if self.quiet or not self.main else decoding(),
             )
+        c = self.config = setup.with_classes(c, self.sets.train)
         self._build()
-        done, state, notes = 0, {"attempt": 0, "best": None}, self._data_notes()
+        done, state, notes = 0, {"attempt": 0, "best": None, "seconds": 0.0}, self._data_notes()
         if self.resume:
             setup.check_same_data(self.run, self.sets.train)
             checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser)
             done, state = checkpoint.step, {name: checkpoint.state[name] for name in state}
+            self.teaching.remember(checkpoint.parts["memory"], self.rows, c.optim.batch_size)
             if c.run.steps < done:
                 raise InputError(f"--resume: {self.run.path} has made {done} updates, more than {c.run.steps}")
             if self.main:
@@ -144,7 +150,7 @@ class Trainer:
         elif self.main:
             train, heldout = self.sets.train, self.sets.heldout
             about = {"images": len(train), "heldout": heldout.title, "data_sha256": train.fingerprint}
-            self.run.create(c, best=STATEMENT, **about)
+            self.run.create(c, best=statement(c.method), **about)
         self.accelerator.wait_for_everyone()
         return done, state, notes
 
@@ -166,7 +172,8 @@ class Trainer:
         self.trio.to(self.accelerator.device)
         self.average = optimisation.Average(self.trio, c.optim)
         self.optimiser = optimisation.build_optimiser(self.trio, c.optim)
-        self.module = self.accelerator.prepare_model(teaching(self.trio, c.method))
+        self.teaching: Teaching = teaching(self.trio, c.method)
+        self.module = self.accelerator.prepare_model(self.teaching)
         self.watch = Stopwatch(cuda=self.accelerator.device.type == "cuda")
 
     def _data_notes(self) -> list[str]:
@@ -181,26 +188,39 @@ class Trainer:
 
     # -- the loop --------------------------------------------------------------------------------
 
-    def _loop(self, done: int) -> None:
+    def _loop(self, done: int) -> int:
+        """Updates until `run.steps` are made or `run.minutes` are spent; returns how many were made in all."""
+        r = self.config.run
         window: list[dict[str, float]] = []
         began = time.monotonic()
-        for step in range(done, self.config.run.steps):
+        for step in range(done, r.steps):
+            if r.minutes and self.state["seconds"] >= 60 * r.minutes:
+                break  # resumed after its time was spent
             figures = self._update(step)
             window.append(figures)
             done, stopping = step + 1, figures["stop"] > 0
-            if done % self.config.run.log_every == 0 or done == self.config.run.steps:
+            last = done == r.steps or bool(r.minutes and figures["seconds"] >= 60 * r.minutes)
+            self.state["seconds"] = figures["seconds"]
+            if done % r.log_every == 0 or last:
                 self._log(done, window, (time.monotonic() - began) / len(window))
                 window.clear()
+            memory = None
+            if stopping or any(due(r, done, last)):
+                memory = self.teaching.memory(self.accelerator.gather)
             if self.occasions:
                 self.occasions.report.step(done)
-                self.occasions.after(done)
+                self.occasions.memory = memory or {}
+                self.occasions.after(done, last)
                 if stopping:
                     self.occasions.ensure_saved(done)
             self.accelerator.wait_for_everyone()
-            if stopping and done < self.config.run.steps:
+            if last:
+                break
+            if stopping:
                 raise KeyboardInterrupt(f"stopped after step {done}, which is saved; --resume continues")
             if not window:
                 began = time.monotonic()
+        return done
 
     def _log(self, done: int, window: list[dict[str, float]], seconds: float) -> None:
         line = {"step": done, "kind": "train", "seconds_per_step": seconds, **self._summary(window)}
@@ -208,57 +228,77 @@ class Trainer:
             self.occasions.report.log(line)
 
     def _update(self, step: int) -> dict[str, float]:
-        """One iteration; returns its figures. Nothing is changed if they are not finite."""
+        """One iteration; returns its figures. A phase whose figures are not finite changes nothing."""
+        began = time.monotonic()
         self.watch.start()
-        x, noise = self._batch(step), self._noise(step)
-        losses: Losses = self.module(x, noise, self.watch)
-        self.accelerator.backward(losses.total())
-        norms = optimisation.clip(self.trio, self.config.optim)
-        self.watch.mark("losses")
-        figures = self._figures(losses, norms)
-        self._refuse_divergence(figures, step)
+        x, noise, update = self._batch(step)
+        figures: dict[str, float] = {}
+        for phase in range(self.teaching.phases):
+            losses: Losses = self.module(x, noise, self.watch, update._replace(phase=phase))
+            self.accelerator.backward(losses.total())
+            norms = optimisation.clip(self.trio, self.config.optim)
+            self.watch.mark("losses")
+            spent = self.state["seconds"] + time.monotonic() - began
+            figures |= self._figures(losses, norms, spent)
+            self._refuse_divergence(figures, step)
+            self._step(step)
+            self.watch.mark("update")
+        self.teaching.settle(self.accelerator.gather)
+        self._average_batch_norm()
+        self.average.update(self.trio, step)
+        self.watch.mark("update")
+        return figures
+
+    def _step(self, step: int) -> None:
+        """Moves the networks that have a gradient."""
         factor = optimisation.rate_factor(
             step,
             self.config.optim,
             steps=self.config.run.steps,
             steps_per_epoch=len(self.sets.train) // self.config.optim.batch_size,
         )
-        optimisation.set_rates(self.optimiser, self.config.optim, factor)
+        optimisation.set_rates(self.trio, self.optimiser, self.config.optim, factor)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self._average_batch_norm()
-        self.average.update(self.trio, step)
-        self.watch.mark("update")
-        return figures
 
-    def _batch(self, step: int) -> Tensor:
-        """This process's rows of global batch number `step`: (B / processes, C, S, S)."""
-        c = self.config
-        indices = data.batch_indices(step, images=len(self.sets.train), batch_size=c.optim.batch_size, seed=c.seed)
+    def _batch(self, step: int) -> tuple[Tensor, BatchNoise, Update]:
+        """This process's rows of global batch number `step`, (B / processes, C, S, S), their noise and what they are."""
+        c, train = self.config, self.sets.train
+        indices = data.batch_indices(step, images=len(train), batch_size=c.optim.batch_size, seed=c.seed)
         mirrored = None
         if c.images.flip:
             mirrored = np.random.default_rng([c.seed, step, 1]).random(c.optim.batch_size) < 0.5
             mirrored = mirrored[self.rows.start : self.rows.stop]
-        x = self.sets.train.tensor(indices[self.rows.start : self.rows.stop], mirrored=mirrored)
-        return x.to(self.accelerator.device, non_blocking=True)
+        own = indices[self.rows.start : self.rows.stop]
+        x = train.tensor(own, mirrored=mirrored).to(self.accelerator.device, non_blocking=True)
+        labels = None if train.labels is None else torch.from_numpy(train.labels[own]).to(x.device)
+        update = Update(
+            step=step,
+            batch=c.optim.batch_size,
+            total=len(train),
+            images=torch.from_numpy(own),
+            labels=labels,
+        )
+        return x, self._noise(step), update
 
     def _noise(self, step: int) -> BatchNoise:
         return BatchNoise(self.config.seed, self.rows, path=("train", step, self.attempt))
 
-    def _figures(self, losses: Losses, norms: Tensor) -> dict[str, float]:
-        """Losses, diagnostics and gradient norms as numbers, over all processes: the step's one host sync."""
+    def _figures(self, losses: Losses, norms: dict[str, Tensor], spent: float) -> dict[str, float]:
+        """Losses, diagnostics and gradient norms as numbers, over all processes: the phase's one host sync."""
         seen = {
-            "loss_energy": losses.energy,
-            "loss_generator": losses.generator,
-            "loss_inference": losses.inference,
+            **{f"loss_{name}": loss for name, loss in losses.named().items()},
             **losses.seen,
-            **{f"gradient_{name}": norm for name, norm in zip(optimisation.NETWORKS, norms, strict=True)},
+            **{f"gradient_{name}": norm for name, norm in norms.items()},
         }
-        seen["energy_gap_size"] = losses.seen["energy_gap_h"].abs()  # gaps of processes must not cancel
-        stop = torch.full((), float(self.signals.came != 0), device=norms.device)
-        row = torch.stack([value.detach().float() for value in (*seen.values(), stop)])
+        if "energy_gap_h" in seen:
+            seen["energy_gap_size"] = seen["energy_gap_h"].abs()  # gaps of processes must not cancel
+        device = self.accelerator.device
+        seen["stop"] = torch.full((), float(self.signals.came != 0), device=device)
+        seen["seconds"] = torch.full((), spent, device=device)
+        row = torch.stack([value.detach().float() for value in seen.values()])
         figures = self.accelerator.reduce(row, "mean").tolist()
-        return dict(zip([*seen, "stop"], figures, strict=True))
+        return dict(zip(seen, figures, strict=True))
 
     def _refuse_divergence(self, figures: dict[str, float], step: int) -> None:
         if reason := divergence(figures, self.config):
@@ -269,17 +309,20 @@ class Trainer:
 
     def _average_batch_norm(self) -> None:
         """Keeps BatchNorm statistics, which each process gathers from its own rows, equal on all."""
-        if self.accelerator.num_processes == 1 or self.config.networks.norm != "batch":
+        generator = self.trio.generator
+        if self.accelerator.num_processes == 1 or self.config.networks.norm != "batch" or generator is None:
             return
-        for buffer in self.trio.generator.buffers():
+        for buffer in generator.buffers():
             if buffer.is_floating_point():
                 buffer.copy_(self.accelerator.reduce(buffer, "mean"))
 
     def _summary(self, window: list[dict[str, float]]) -> dict[str, Any]:
         """Means over the steps since the last log line, rates, and each part's share of the time."""
-        names = [name for name in window[0] if name != "stop"]
+        names = [name for name in window[0] if name not in ("stop", "seconds")]
         line: dict[str, Any] = {name: sum(figures[name] for figures in window) / len(window) for name in names}
-        line["energy_gap"] = line["energy_gap_h"] / self.config.method.data_chain.temperature
-        for name, group in zip(optimisation.NETWORKS, self.optimiser.param_groups, strict=True):
-            line[f"rate_{name}"] = group["lr"]
+        if "energy_gap_h" in line:
+            line["energy_gap"] = line["energy_gap_h"] / self.trio.temperature
+        groups = zip(optimisation.networks(self.trio), self.optimiser.param_groups, strict=True)
+        line |= {f"rate_{name}": group["lr"] for name, group in groups}
+        line["peak_memory_bytes"] = peak_memory(self.accelerator.device)
         return {**line, **{f"share_{part}": share for part, share in self.watch.shares().items()}}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from dualmcmc import __version__
 from dualmcmc.errors import TrainingError
 from dualmcmc.model import Model
 from dualmcmc.pictures import save_rows, save_side_by_side
-from dualmcmc.settings import Config
+from dualmcmc.settings import Config, Run
 from dualmcmc.storage import checkpoints, pretrained
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.training import optimisation
@@ -22,6 +24,24 @@ from dualmcmc.trio import Trio
 
 SAMPLES, RECONSTRUCTIONS = 64, 12
 PICTURE_SEED = 1
+
+
+class Due(NamedTuple):
+    """What is due after an update."""
+
+    evaluate: bool
+    save: bool
+    draw: bool
+
+
+def due(run: Run, done: int, last: bool) -> Due:
+    """What is due after `done` updates; at the last one, everything that is on."""
+
+    def now(every: int) -> bool:
+        return bool(every) and (last or done % every == 0)
+
+    evaluate = now(run.evaluate_every)
+    return Due(evaluate, last or evaluate or now(run.checkpoint_every), now(run.sample_every))
 
 
 @dataclass
@@ -36,22 +56,24 @@ class Occasions:
     optimiser: torch.optim.Adam
     report: Reporter
     state: dict[str, Any]
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    """The method's, of all processes, as it is at the step that is due (`Teaching.memory`)."""
 
-    def after(self, done: int) -> None:
-        """Whatever is due after `done` updates; at the last one, everything that is on."""
-        r = self.config.run
-        last = done == r.steps
-        evaluated = bool(r.evaluate_every) and (last or done % r.evaluate_every == 0)
-        if evaluated:
+    def after(self, done: int, last: bool) -> None:
+        """Whatever is due after `done` updates."""
+        now = due(self.config.run, done, last)
+        if now.evaluate:
             self.evaluate(done)
-        if last or evaluated or (r.checkpoint_every and done % r.checkpoint_every == 0):
+        if now.save:
             self.save(done)
-        if r.sample_every and (last or done % r.sample_every == 0):
+        if now.draw:
             self.draw(done)
 
     def model(self, step: int) -> Model:
         """The averaged networks as they are now; they share storage with the average."""
-        return Model(pretrained.plain_trio(self.average.trio), self.config, step=step)
+        model = Model(pretrained.plain_trio(self.average.trio, self.config, self.memory), self.config, step=step)
+        model.fit_codes(self.sets.train)
+        return model
 
     def draw(self, done: int) -> None:
         """Pictures on fixed noise (generator, after the test chain) and of fixed held-out images."""
@@ -59,10 +81,12 @@ class Occasions:
         before = model.sample(SAMPLES, seed=PICTURE_SEED, steps=0)
         after = model.sample(SAMPLES, seed=PICTURE_SEED)
         save_side_by_side(self.run.samples / f"step-{done:07d}.png", [before, after], columns=8)
+        if not model.has("generator"):
+            return
         heldout = self.sets.heldout
         n = min(RECONSTRUCTIONS, len(heldout))
         x = heldout.tensor([i * len(heldout) // n for i in range(n)])
-        rows = [x, model.reconstruct(x, steps=0), model.reconstruct(x, seed=PICTURE_SEED)]
+        rows = [x, *(model.reconstruct(x, seed=PICTURE_SEED, steps=steps) for steps in (0, None))]
         save_rows(self.run.samples / f"reconstructions-{done:07d}.png", rows)
 
     def evaluate(self, done: int) -> None:
@@ -77,9 +101,10 @@ class Occasions:
         protocol = {**how, **evaluation_protocol(self.config), "version": __version__}
         self.run.add_metrics("training", {"step": done, **figures, "protocol": protocol})
         self.report.log({"step": done, "kind": "evaluation", **figures, "best_step": self.state["best"]["step"]})
+        errors = {"mse_inference": "by inference", "mse_chain": "after the latent chain"}
+        seen = ", ".join(f"{figures[name]:.4f} {how}" for name, how in errors.items() if name in figures)
         self.report.say(
-            f"step {done}: reconstruction MSE {figures['mse_inference']:.4f} by inference, "
-            f"{figures['mse_chain']:.4f} after the latent chain; "
+            f"step {done}: {f'reconstruction MSE {seen}; ' if seen else ''}"
             f"selection score {figures['value']:.4f}, lower is better "
             f"(best {self.state['best']['value']:.4f} at step {self.state['best']['step']})"
         )
@@ -94,6 +119,7 @@ class Occasions:
             "weights": self.trio.state_dict(),
             "average": self.average.trio.state_dict(),
             "optimiser": optimisation.state_tensors(self.trio, self.optimiser),
+            "memory": self.memory,
         }
         checkpoints.save(self.run.checkpoints, done, parts, self.state)
         best = self.state["best"]
@@ -117,7 +143,8 @@ class Occasions:
 
     def _export(self, model: Model) -> None:
         try:
-            model.calibrate(self.sets.train)
+            if model.has("energy"):
+                model.calibrate(self.sets.train)
             model.save_pretrained(self.run.model)
         except OSError as error:
             raise TrainingError(

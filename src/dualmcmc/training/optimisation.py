@@ -14,21 +14,28 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dualmcmc.errors import InputError
-from dualmcmc.settings import Optim
+from dualmcmc.settings import Adam, Optim
 from dualmcmc.trio import Trio
 
-NETWORKS = ("energy", "generator", "inference")
+def networks(trio: Trio) -> list[str]:
+    """Names of what learns, each with an Adam of its own; `extra` learns as the generator does."""
+    return [name for name, network in trio.named_children() if any(True for _ in network.parameters())]
+
+
+def adam_of(name: str, settings: Optim) -> Adam:
+    """The Adam settings of one of `networks`."""
+    found: Adam = getattr(settings, "generator" if name == "extra" else name)
+    return found
 
 
 def build_optimiser(trio: Trio, settings: Optim) -> torch.optim.Adam:
-    """Adam with the groups energy, generator and inference, in this order."""
+    """Adam with a group for each of `networks`, in this order."""
     groups = []
-    for name in NETWORKS:
-        adam = getattr(settings, name)
+    for name in networks(trio):
+        adam = adam_of(name, settings)
+        decay = 0.0 if name == "extra" else adam.weight_decay
         parameters = list(trio.get_submodule(name).parameters())
-        groups.append(
-            {"params": parameters, "lr": adam.rate, "betas": adam.betas, "weight_decay": adam.weight_decay}
-        )
+        groups.append({"params": parameters, "lr": adam.rate, "betas": adam.betas, "weight_decay": decay})
     device = next(trio.parameters()).device.type
     return torch.optim.Adam(groups, fused=True if device in ("cpu", "cuda") else None)
 
@@ -45,22 +52,24 @@ def rate_factor(step: int, settings: Optim, *, steps: int, steps_per_epoch: int)
     return warm
 
 
-def set_rates(optimiser: torch.optim.Adam, settings: Optim, factor: float) -> None:
+def set_rates(trio: Trio, optimiser: torch.optim.Adam, settings: Optim, factor: float) -> None:
     """Each group's rate: its setting times `factor`."""
-    for name, group in zip(NETWORKS, optimiser.param_groups, strict=True):
-        group["lr"] = getattr(settings, name).rate * factor
+    for name, group in zip(networks(trio), optimiser.param_groups, strict=True):
+        group["lr"] = adam_of(name, settings).rate * factor
 
 
-def clip(trio: Trio, settings: Optim) -> Tensor:
-    """Norms of the three networks' gradients, before clipping each to its setting: (3,)."""
-    norms = []
-    for name in NETWORKS:
+def clip(trio: Trio, settings: Optim) -> dict[str, Tensor]:
+    """Norms of the networks' gradients, before clipping each to its setting; of those that have any."""
+    norms = {}
+    for name in networks(trio):
         parameters = [p for p in trio.get_submodule(name).parameters() if p.grad is not None]
+        if not parameters:
+            continue
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if limit := getattr(settings, name).clip:
+        if limit := adam_of(name, settings).clip:
             nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-        norms.append(norm)
-    return torch.stack(norms)
+        norms[name] = norm
+    return norms
 
 
 def state_tensors(trio: Trio, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

@@ -91,11 +91,13 @@ class Reporter:
 
 
 def _chains(line: dict[str, Any]) -> str:
-    """The two chain diagnostics: how far each chain moved, and the energy gap the data chain closes."""
-    return (
-        f"gap {line['energy_gap']:+.3g} nats, x moved {line['data_chain_moved']:.3g}, "
-        f"z moved {line['latent_chain_moved']:.3g}"
-    )
+    """The chain diagnostics there are: the energy gap the data chain closes, and how far each chain moved."""
+    shown = {
+        "energy_gap": "gap {:+.3g} nats",
+        "data_chain_moved": "x moved {:.3g}",
+        "latent_chain_moved": "z moved {:.3g}",
+    }
+    return ", ".join(text.format(line[name]) for name, text in shown.items() if name in line)
 
 
 def decoding(every: float = 5.0) -> Callable[[int, int | None], None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from dualmcmc import config, data, spectral
+from dualmcmc import config, data, methods, networks, spectral
 from dualmcmc.devices import best_device, check_device
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def accelerator(device: str | None, precision: str) -> Accelerator:
-    """accelerate's view of devices, precision and processes; None takes the best device there is."""
+def accelerator(device: str | None, precision: str, *, partial: bool = False) -> Accelerator:
+    """accelerate's view of devices, precision and processes; None takes the best device there is.
+
+    `partial` says that some backward passes will leave networks out (`methods.partial`).
+    """
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
@@ -42,7 +45,7 @@ def accelerator(device: str | None, precision: str) -> Accelerator:
         cpu=(device or best_device()) == "cpu",
         mixed_precision="bf16" if precision == "bf16" else "no",
         kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False),
+            DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=partial),
             # The others wait while one process downloads, decodes or evaluates.
             InitProcessGroupKwargs(timeout=timedelta(hours=12)),
         ],
@@ -79,6 +82,22 @@ def load_sets(
     return Sets(train, heldout or train)
 
 
+def with_classes(settings: Config, train: data.ImageSet) -> Config:
+    """The settings with JEM's classes, where they are left to the data.
+
+    Raises:
+        InputError: the images have no labels, or more classes than the settings say.
+    """
+    method = settings.method
+    if not isinstance(method, methods.JEM):
+        return settings
+    if train.labels is None:
+        raise InputError(f"method jem needs labels, and {train.title} has none: choose another method or other data")
+    if method.classes and method.classes < train.classes:
+        raise InputError(f"setting method.classes is {method.classes}: {train.title} has {train.classes} classes")
+    return replace(settings, method=replace(method, classes=method.classes or train.classes))
+
+
 def new_trio(settings: Config) -> Trio:
     """Networks initialised from the seed, on the CPU; torch's global generators are left as they were."""
     with torch.random.fork_rng():
@@ -87,7 +106,7 @@ def new_trio(settings: Config) -> Trio:
 
 
 def start_from(trio: Trio, place: str | Path, settings: Config) -> None:
-    """Fine-tuning: copies the weights of a model into a freshly made trio.
+    """Fine-tuning: copies the weights of a model into a freshly made trio, of the networks that both have.
 
     Raises:
         InputError: there is no model, or it has other networks or images.
@@ -101,9 +120,11 @@ def start_from(trio: Trio, place: str | Path, settings: Config) -> None:
         lines += [f"images.{line}" for line in config.differences(settings.images, theirs.images)]
     if lines:
         raise InputError(f"--init {place}: its networks differ: {lines[0]} there; set the same to start from it")
-    for name, network in source.named_children():
-        spectral.assign(trio.get_submodule(name), network)
-    spectral.power_iteration(trio.energy, times=50)
+    for name in networks.PARTS:
+        if getattr(trio, name) is not None and getattr(source, name) is not None:
+            spectral.assign(trio.get_submodule(name), source.get_submodule(name))
+    if trio.energy is not None:
+        spectral.power_iteration(trio.energy, times=50)
 
 
 def check_resumable(run: RunFolder, settings: Config) -> None:
@@ -113,6 +134,8 @@ def check_resumable(run: RunFolder, settings: Config) -> None:
         InputError: naming the first field that differs.
     """
     theirs = run.read_config()
+    if isinstance(settings.method, methods.JEM) and isinstance(theirs.method, methods.JEM):
+        settings = replace(settings, method=replace(settings.method, classes=theirs.method.classes))
     scheduled = settings.optim.schedule in ("linear", "cosine")
     lines = [
         line

@@ -54,6 +54,6 @@ def divergence(figures: Mapping[str, float], config: Config) -> str | None:
         "loss_inference": per_number * config.networks.latent_dim,
     }
     for name, limit in limits.items():
-        if abs(figures[name]) > limit:
+        if abs(figures.get(name, 0.0)) > limit:
             return f"{name} is {figures[name]:.4g}, beyond {limit:.4g}"
     return None

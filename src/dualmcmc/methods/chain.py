@@ -1,0 +1,31 @@
+"""A Langevin chain's settings, and the bounds that settings share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Lt
+
+Count = Annotated[int, Ge(1)]
+Weight = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """A Langevin chain, Eq. (L1): x' = x + s^2/2 grad f + s sqrt(T) eps."""
+
+    steps: Annotated[int, Ge(0)]
+    """Number of transitions K."""
+    step: Annotated[float, Gt(0)]
+    """Step s, in units of the state; the released code's step size a."""
+    temperature: Annotated[float, Ge(0)] = 1.0
+    """T; the released code's noise size is b = s sqrt(T). At 0 the chain is gradient ascent."""
+    gradient_clip: Weight = 0.0
+    """Largest magnitude of each component of grad f (IGEBM); 0 is off."""
+    longest_drift: Weight = 0.0
+    """Largest Euclidean norm of a transition's s^2/2 grad f (Hat-EBM: 2.5); 0 is off."""
+    clamp: bool = False
+    """Hold states in [-1, 1] after every transition (IGEBM)."""
