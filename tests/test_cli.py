@@ -19,8 +19,8 @@ from tiny import flags, listing, log
 
 from dualmcmc import Model, data, presets
 from dualmcmc.cli import VERBS, main
-from dualmcmc.methods import METHODS
 from dualmcmc.data.rule import to_uint8
+from dualmcmc.methods import METHODS
 
 Capture = pytest.CaptureFixture[str]
 

@@ -22,20 +22,24 @@ from dualmcmc.cli.reproduce import reproduce
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.reproduce import running, sweeps
 from dualmcmc.reproduce.job import Job, changed
-from dualmcmc.reproduce.sweeps import SWEEPS, Times
+from dualmcmc.reproduce.sweeps import SWEEPS, OfUpdates, Times
 from dualmcmc.tasks import running as tasks
 from dualmcmc.tasks.plan import Plan
 from dualmcmc.teaching import DualMCMCTeaching
 from dualmcmc.training.loop import Trainer
 
 UPDATES = 6
-# The paper's figures, column by column, typed from its tables a second time.
+TABLE_9_ROWS = (
+    "FID",
+    "Time (s)",
+    "# Generator (M)",
+    "# Inference (M)",
+    "# EBM (M)",
+    *(f"Langevin steps on {x}" for x in "xz"),
+)
+# The paper's figures, column by column, typed from its tables a second time; tables of methods are in
+# test_reproduce_family.py.
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
-    "table3": {
-        "CIFAR-10": {"MSE, Inf": 0.0214, "MSE, Inf+L=10": 0.0072},
-        "CelebA-64": {"MSE, Inf": 0.0227, "MSE, Inf+L=10": 0.0164},
-        "{preset}": {},
-    },
     "table4": {
         "L=10": {"FID": 17.32, "MSE": 0.0214, "Time (s)": 1.576},
         "L=30": {"FID": 14.51, "MSE": 0.0164, "Time (s)": 2.034},
@@ -47,6 +51,17 @@ PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
         "L=20": {"FID": 11.51, "Time (s)": 1.241},
         "L=30": {"FID": 9.26, "Time (s)": 1.594},
         "L=50": {"FID": 9.07, "Time (s)": 2.454},
+    },
+    "table6": {
+        "Cooperative EBM": {"FID": 33.61},
+        "Divergence Triangle": {"FID": 30.10},
+        "No MCMC EBM": {"FID": 27.50},
+        "Ours": {"FID": 19.35},
+    },
+    "table9": {
+        "Divergence Triangle": dict(zip(TABLE_9_ROWS, (30.10, 0.092, 8, 5, 2, 0, 0), strict=True)),
+        "Ours 1": dict(zip(TABLE_9_ROWS, (19.35, 0.201, 8, 5, 2, 30, 10), strict=True)),
+        "Ours 2": dict(zip(TABLE_9_ROWS, (9.26, 1.594, 16, 15, 16, 30, 10), strict=True)),
     },
     "table7": {"nef=256": {"FID": 11.19}, "nef=512": {"FID": 9.26}, "nef=1024": {"FID": 8.45}},
     "figure2": {"at the start": {"FID": 5.94}, "at the end": {"FID": 5.15}},
@@ -123,6 +138,7 @@ def test_the_papers_figures_are_the_papers() -> None:
     assert {**PUBLISHED, "figure5": figure5} == {
         name: {column.name: dict(column.published) for cell in sweep.cells for column in cell.columns}
         for name, sweep in SWEEPS.items()
+        if not sweep.transposed
     }
 
 
@@ -135,26 +151,33 @@ def test_every_cell_is_its_preset_but_for_what_it_changes(table: Any, scale: Any
     assert job.cells
     for cell in job.cells:
         settings = job.settings(cell)
-        base = presets.preset(job.base(cell))
-        assert settings.seed == 3
+        assert cell.method is not None
+        base = presets.preset(job.base(cell), cell.method)
+        changes = {**cell.changes, **(cell.small if scale == "small" else {})}
+        assert config.check(settings) == settings
+        assert (settings.method.name, settings.seed) == (cell.method, 3)
         seen = {line.split(" is ")[0] for line in config.differences(settings, base)} - {"seed"}
         if scale == "small":
             assert settings.run.steps == SWEEPS[table].updates[preset]
             assert settings.run.evaluate_every == 0  # so that every cell is measured after equally many updates
             seen = {name for name in seen if not name.startswith("run.")} - {"images.size"}
-        assert seen <= set(cell.changes)
-        for path, value in cell.changes.items():
+        assert seen <= set(changes)
+        for path, value in changes.items():
             found: Any = settings
             start: Any = base
             for name in path.split("."):
                 found, start = getattr(found, name), getattr(start, name)
-            assert found == (start * value.factor if isinstance(value, Times) else value)
-        for row in job.sweep.rows:
-            assert {name for column in cell.columns for name in column.published} <= {
-                r.name for r in job.sweep.rows
-            }
-            assert row.path.split(".")[0] in (*job.sweep.tasks, "seconds", "distance")
-    assert job.plan.n == (50_000 if scale == "paper" else 1500)
+            if isinstance(value, Times):
+                value = start * value.factor
+            elif isinstance(value, OfUpdates):
+                value = round(settings.run.steps * value.part)
+            assert found == value
+        assert {name for column in cell.columns for name in column.published} <= {r.name for r in job.sweep.rows}
+        n = 30_000 if job.base(cell) == "celeba_hq256" else 50_000
+        assert job.plan(cell).n == (n if scale == "paper" else 1500)
+    ours = (*job.sweep.tasks, "seconds", "distance", "score", "millions", "steps")
+    assert {row.path.split(".")[0] for row in job.rows} <= set(ours)
+    assert len({cell.name for cell in job.cells}) == len(job.cells)
 
 
 def test_the_swept_settings_are_the_papers() -> None:
@@ -169,7 +192,9 @@ def test_the_swept_settings_are_the_papers() -> None:
     assert sweep("table7", lambda c: c.networks.energy_width) == [256, 512, 1024]
     assert sweep("table7", lambda c: c.networks.energy_width, "small") == [8, 16, 32]
     assert sweep("table7", lambda c: c.networks.energy_width, "small", "fashion_mnist") == [16, 32, 64]
-    assert sweep("table3", lambda c: c.data) == ["cifar10", "celeba64"]
+    assert sweep("table3", lambda c: c.data) == ["cifar10", "celeba64"] * 8
+    assert sweep("table9", lambda c: c.preset) == ["cifar10_simple"] * 2 + ["cifar10"]
+    assert sweep("table9", lambda c: c.networks.family, "small") == ["simple"] * 2 + ["residual"]
     assert sweep("figure5", lambda c: (c.data, c.images.size)) == [("celeba64", 64)]
     assert sweep("table5", lambda c: c.images.size, "small", "fashion_mnist") == [16] * 4
 
@@ -227,21 +252,6 @@ def test_table_4_measures_each_cell_from_where_its_chain_starts(small: None, tmp
     }.items():
         assert float(ours[cell]) == metrics(tmp_path / "out", cell, "reconstruction")[start][steps]["mse"]
     assert "are not to be relied on" in (tmp_path / "out" / "table.md").read_text()
-
-
-def test_table_3_at_small_scale_shows_the_papers_columns_beside_ours(small: None, tmp_path: Path) -> None:
-    again("table3", tmp_path / "out")
-    rows = table_of(tmp_path / "out")
-    entry = metrics(tmp_path / "out", "small", "reconstruction")
-    assert rows["paper", "MSE, Inf+L=10"] == {"CIFAR-10": "0.0072", "CelebA-64": "0.0164", "digits": ""}
-    assert ("paper", "MSE, PCA") not in rows
-    for row, found in {
-        "MSE, Inf": entry["inference"],
-        "MSE, Inf+L=10": entry["from_inference"]["10"],
-        "MSE, PCA": entry["pca"],
-    }.items():
-        assert rows["ours", row] == {"CIFAR-10": "", "CelebA-64": "", "digits": repr(found["mse"])}
-    assert "| ours: MSE, Inf | – | – | " in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -333,6 +343,10 @@ def test_a_cell_that_fails_leaves_the_others_to_go_on(small: None, tmp_path: Pat
             again("table7", tmp_path)
     ours = table_of(tmp_path)["ours", "fd_pixels_40"]
     assert [name for name, value in ours.items() if value] == ["nef=512", "nef=1024"]
+    remarks = table_of(tmp_path)["ours", "remark"]
+    assert remarks["nef=256"].startswith("training diverged at step 3: ")
+    assert remarks["nef=512"] == remarks["nef=1024"] == ""
+    assert "| ours: remark | training diverged at step 3: " in (tmp_path / "table.md").read_text()
     again("table7", tmp_path)
     assert all(table_of(tmp_path)["ours", "fd_pixels_40"].values())
 
@@ -404,7 +418,7 @@ def test_a_dry_run_tells_and_touches_nothing(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["table6"], "unknown table 'table6': choose one of table3, .*, figure5"),
+        (["table10"], "unknown table 'table10': choose one of table1, .*, figure5"),
         ([], "TABLE"),
         (["table5", "--scale", "large"], "scale"),
         (["table5", "--scale", "paper", "--preset", "digits"], "--preset digits goes with --scale small"),

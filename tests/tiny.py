@@ -53,15 +53,16 @@ def tiny(changes: dict[str, Any] | None = None, method: str = "dual_mcmc") -> Co
     return config.from_dict(values)
 
 
-def flags(changes: dict[str, Any] | None = None) -> list[str]:
+def flags(changes: dict[str, Any] | None = None, method: str = "dual_mcmc") -> list[str]:
     """The same as a command line: `train digits FLAGS`."""
-    both = {**TINY, **(changes or {})}.items()
-    return ["digits", "--device", "cpu", *(w for k, v in both for w in (f"--{k.replace('_', '-')}", str(v)))]
+    own = config.to_dict(presets.preset("digits", method))["method"]
+    both = {**TINY, **(changes or {})}
+    kept = {k: v for k, v in both.items() if not k.startswith("method.") or k.split(".")[1] in own}
+    words = [word for k, v in kept.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+    return ["digits", "--method", method, "--device", "cpu", *words]
 
 
-def train(
-    out: Path, changes: dict[str, Any] | None = None, method: str = "dual_mcmc", **options: Any
-) -> Trainer:
+def train(out: Path, changes: dict[str, Any] | None = None, method: str = "dual_mcmc", **options: Any) -> Trainer:
     trainer = Trainer(tiny(changes, method), out, device="cpu", quiet=True, **options)
     trainer.train()
     return trainer
@@ -93,9 +94,7 @@ def log(run: Path, kind: str = "train") -> list[dict[str, Any]]:
 
 def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Log lines without what the machine took."""
-    return [
-        {k: v for k, v in line.items() if not k.startswith("share_") and k not in MEASURED} for line in lines
-    ]
+    return [{k: v for k, v in line.items() if not k.startswith("share_") and k not in MEASURED} for line in lines]
 
 
 def listing(folder: Path) -> dict[str, str]:

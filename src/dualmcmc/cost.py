@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from dualmcmc.methods import JEM
 from dualmcmc.noise import Noise
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
@@ -24,6 +26,8 @@ from dualmcmc.trio import Trio
 
 FLOAT = 4
 """Bytes of a float32."""
+CLASSES = 10
+"""Of JEM, where the data are to say."""
 COPIES = 5
 """Weights, gradients, Adam's two moments, the average."""
 
@@ -43,6 +47,8 @@ def iteration(config: Config) -> dict[str, Any]:
         for the losses' backward; what the method remembers; the sum, which an allocator's slack adds to).
     """
     b, images = config.optim.batch_size, config.images
+    if isinstance(config.method, JEM) and not config.method.classes:  # left to data that are not at hand
+        config = replace(config, method=replace(config.method, classes=CLASSES))
     with torch.device("meta"):
         trio = pretrained.build_trio(config, spectral_norm=False)
         x = torch.empty(b, images.channels, images.size, images.size)

@@ -1,11 +1,13 @@
 """What a method has beside three networks: learned numbers, or what a trained model draws from.
 
-    Sampler      no_mcmc: the deviation of p(x given z), and those of the posterior around a known code
-    CodeDensity  rae: the Gaussian fitted to training codes, its prior; only in trained models
-    Memory       persistent, improved_cd, jem: the buffer, where chains start; only in trained models
+Sampler      no_mcmc: the deviation of p(x given z), and those of the posterior around a known code
+CodeDensity  rae: the Gaussian fitted to training codes, its prior; only in trained models
+Memory       persistent, improved_cd, jem: the buffer, where chains start; only in trained models
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -24,17 +26,24 @@ class Sampler(nn.Module):
         super().__init__()
         self.log_sigma = nn.Parameter(torch.tensor(sigma).log())
         self.log_deviations = nn.Parameter(torch.full((latent_dim,), 0.1).log())
-        self.sigma_range = sigma_range
+        self.log_range = math.log(sigma_range[0]), math.log(sigma_range[1])
 
     @property
     def sigma(self) -> Tensor:
         """The deviation of p(x given z) within its range: a scalar with gradient."""
-        low, high = self.sigma_range
-        return self.log_sigma.exp().clamp(low, high)
+        low, high = self.log_range
+        held = self.log_sigma.clamp(low, high)
+        # The bound's value with the gradient at the bound, so that what has left the range can come back.
+        return (self.log_sigma + (held - self.log_sigma).detach()).exp()
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Takes log sigma back into its range, in place: updates must not carry it ever further out."""
+        self.log_sigma.clamp_(*self.log_range)
 
 
 class CodeDensity(nn.Module):
-    """N(mean, L L'): mean (d,), L (d, d) lower triangular."""
+    """N(mean, L L'): mean (d,), L (d, d) lower triangular; N(0, I) until it is fitted."""
 
     mean: Tensor
     scale: Tensor
@@ -47,10 +56,11 @@ class CodeDensity(nn.Module):
     @torch.no_grad()
     def fit(self, codes: Tensor) -> None:
         """Takes over mean and covariance of codes (N, d), N > d or the covariance is only just made positive."""
-        covariance = torch.cov(codes.double().T).reshape(codes.shape[1], codes.shape[1])
+        codes = codes.cpu().double()  # not every device has float64
+        covariance = torch.cov(codes.T).reshape(codes.shape[1], codes.shape[1])
         jitter = 1e-6 * covariance.diagonal().mean().clamp_min(1e-12)
-        covariance = covariance + jitter * torch.eye(len(covariance), dtype=covariance.dtype, device=codes.device)
-        self.mean.copy_(codes.double().mean(0))
+        covariance = covariance + jitter * torch.eye(len(covariance), dtype=covariance.dtype)
+        self.mean.copy_(codes.mean(0))
         self.scale.copy_(torch.linalg.cholesky(covariance))
 
     def forward(self, eps: Tensor) -> Tensor:

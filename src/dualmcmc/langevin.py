@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dualmcmc.noise import Noise
 from dualmcmc.methods.chain import Chain
+from dualmcmc.noise import Noise
 
 LogDensity = Callable[[Tensor], Tensor]
 

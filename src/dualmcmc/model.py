@@ -485,7 +485,9 @@ class Model:
 
     def _data_chain(self, steps: int | None) -> Chain:
         if steps and not self.has("energy"):
-            raise InputError(f"{steps} steps of the data chain: method {self.config.method.name} has no energy network")
+            raise InputError(
+                f"{steps} steps of the data chain: method {self.config.method.name} has no energy network"
+            )
         return of_length(methods.test_chain(self.config.method), steps)
 
     def _latent_chain(self) -> Chain:

@@ -15,10 +15,9 @@ from torch import Tensor
 from dualmcmc import densities
 from dualmcmc.extras import CodeDensity
 from dualmcmc.langevin import Trace, langevin
-from dualmcmc.noise import Noise
 from dualmcmc.methods.chain import Chain
+from dualmcmc.noise import Noise
 from dualmcmc.trio import Trio
-
 
 Start = Literal["draw", "mean", "prior"]
 """Where a latent chain starts: at a draw of q(z given x), at its mean, or at the prior."""

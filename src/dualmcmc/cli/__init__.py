@@ -23,6 +23,7 @@ VERBS = {
     "interpolate": ("interpolate", "paths between prior draws and between images: interpolate RUN"),
     "score": ("score", "how usual images are: score RUN --data REF [--out scores.csv] [--heatmap FOLDER]"),
     "evaluate": ("evaluate", "what the paper measures: evaluate RUN [--tasks ...] [--data REF]"),
+    "compare": ("compare", "methods under one budget, in one table: compare PRESET --methods ... [--budget 10m]"),
     "report": ("report", "one self-contained HTML file: report RUN ... [--out FILE]"),
     "reproduce": ("reproduce", "the paper's tables and figures, its numbers beside ours: reproduce TABLE"),
     "presets": ("listings", "the presets there are"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dualmcmc.cli.arguments import Json, parse
 from dualmcmc.cli.output import check_json, show, table, write_json
 
+
 @dataclass(frozen=True)
 class Listing:
     """Lists what there is, one line each."""

@@ -20,8 +20,8 @@ from dualmcmc.reproduce.sweeps import SWEEPS, Scale, SmallPreset
 class Reproduce:
     """Trains and measures what a table or figure of the paper is made of; writes table.md and table.csv.
 
-    TABLE is table3, table4, table5, table7, figure2, figure3, figure4 or figure5. Each cell is a run in
-    OUT/cells; the same command goes on where it was stopped, and what is done is not done again.
+    TABLE is table1 to table9, or figure2 to figure5. Each cell is a run in OUT/cells; the same command goes on
+    where it was stopped, and what is done is not done again.
     """
 
     table: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TABLE")]
@@ -33,7 +33,7 @@ class Reproduce:
     preset: SmallPreset | None = None
     """At small scale: digits (embedded; the default) or fashion_mnist at 16 pixels."""
     data: tuple[str, ...] = ()
-    """Where the images lie: a data reference (table3 at paper scale: two); default: the presets' own."""
+    """Where the images lie: a data reference for each preset that cells start from; default: the presets' own."""
     features: str | None = None
     """Feature network of distances, as for `evaluate`; default: pixels (small scale) or inception (paper's)."""
     feature_weights: Path | None = None
@@ -107,9 +107,10 @@ def _dry_run(job: Job, place: str | None) -> None:
     for cell in cells:
         counts = ", ".join(f"{name} {count:,}" for name, count in cell["parameters"].items())
         work = f"{cell['updates']:,} updates, {cell['flops'] / 1e15:.3g} PFLOP"
+        method = "" if cell["method"] == "dual_mcmc" else f"method {cell['method']}, "
         lines += [
             "",
-            f"{cell['name']}: preset {cell['preset']}, {work}",
+            f"{cell['name']}: preset {cell['preset']}, {method}{work}",
             *(f"  {line}" for line in cell["changes"]),
             f"  parameters: {counts}",
         ]

@@ -128,7 +128,9 @@ def _write(
     write_text(out, text.getvalue())
     names = ("log_density", "reconstruction_mse", "percentile")
     figures: dict[str, Any] = {
-        f"median_{name}": median(row[j] for row in seen) for j, name in enumerate(names) if not math.isnan(seen[0][j])
+        f"median_{name}": median(row[j] for row in seen)
+        for j, name in enumerate(names)
+        if not math.isnan(seen[0][j])
     }
     return figures if threshold is None else {**figures, "threshold": threshold, "anomalous": anomalous}
 

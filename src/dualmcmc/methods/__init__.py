@@ -1,7 +1,9 @@
 """The methods there are: their settings, and what of three networks each has; nothing here imports torch.
 
     chain.py      a chain, and the bounds of numbers
-    guided.py     energy with a generator: dual_mcmc, cooperative, amortized, divergence_triangle, no_mcmc, vaebm, hat
+    diffusion.py  the noise levels of recovery_likelihood
+    guided.py     energy with a generator: dual_mcmc, cooperative, amortized, divergence_triangle, no_mcmc, vaebm,
+                  hat
     energies.py   energy alone: short_run, persistent, improved_cd, recovery_likelihood, jem
     latent.py     generator without energy: abp, short_run_abp, vae, wae, rae
 
@@ -11,12 +13,13 @@ Each class says in `PARTS` which networks it has and in `SHARED` which fields a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Union, get_args
 
 from dualmcmc.errors import InputError
 from dualmcmc.methods.chain import Chain
+from dualmcmc.methods.diffusion import Level, noise_levels
 from dualmcmc.methods.energies import JEM, ImprovedCD, Persistent, RecoveryLikelihood, ShortRun
 from dualmcmc.methods.guided import (
     VAEBM,
@@ -53,6 +56,7 @@ __all__ = [
     "ShortRun",
     "ShortRunABP",
     "latent_chain",
+    "levels",
     "method",
     "partial",
     "sigma",
@@ -115,7 +119,12 @@ def title(name: str) -> str:
 
 
 def temperature(settings: Method) -> float:
-    """T of pi = exp(h / T): that of the training data chain where there is one; 1 without an energy network."""
+    """T of pi = exp(h / T): that of the training data chain where there is one; 1 without an energy network.
+
+    Recovery likelihood's is that of level 0, the images themselves; VAEBM's exp(h / T) corrects the VAE's density.
+    """
+    if isinstance(settings, RecoveryLikelihood):
+        return levels(settings)[0].temperature
     if isinstance(settings, (DivergenceTriangle, NoMCMC, VAEBM)):
         return settings.temperature
     return settings.data_chain.temperature if hasattr(settings, "data_chain") else 1.0
@@ -131,10 +140,19 @@ def latent_chain(settings: Method) -> Chain:
     return getattr(settings, "latent_chain", NO_CHAIN)
 
 
+def levels(settings: RecoveryLikelihood) -> Sequence[Level]:
+    """Recovery likelihood's noise levels, the least noise first."""
+    return noise_levels(settings.levels, settings.step_scale, settings.temperature)
+
+
 def test_chain(settings: Method) -> Chain:
-    """A trained model's data chain; of no steps without an energy network."""
+    """A trained model's data chain; of no steps without an energy network.
+
+    Recovery likelihood's runs through all levels: its step is in units of each level's own, its temperature the
+    square of a factor on the noise. VAEBM's moves the noise behind images.
+    """
     if isinstance(settings, RecoveryLikelihood):
-        return Chain(steps=settings.levels * settings.level_steps, step=1.0)
+        return Chain(steps=settings.levels * settings.level_steps, step=1.0, temperature=settings.test_noise**2)
     return getattr(settings, "test_chain", NO_CHAIN)
 
 
@@ -148,7 +166,8 @@ def start(settings: Method) -> str:
 
 
 def partial(settings: Method) -> bool:
-    """Whether some backward passes leave networks out, which DistributedDataParallel must then look for."""
+    """Whether some backward passes leave networks or heads out, which DistributedDataParallel must look for."""
     if isinstance(settings, DualMCMC):
         return settings.negatives in ("redraw", "redraw_unrevised")
-    return isinstance(settings, VAEBM)
+    # Deterministic autoencoders leave the variances' head out.
+    return isinstance(settings, (VAEBM, WAE, RAE))

@@ -1,8 +1,8 @@
 """Settings of methods with an energy network alone: chains start from noise or from where earlier ones ended.
 
 Chains are each method's own: nothing is shared. Short-run EBM and JEM have pixels x in [-1, 1] as we do, IGEBM and
-improved CD u in [0, 1]. With x = 2 u - 1 and h(x) = -E(u), grad_u E = -2 grad_x h: their u' = u - a grad_u E + b eps is
-x' = x + 4 a grad_x h + 2 b eps, so that s^2 / 2 = 4 a, s sqrt(T) = 2 b, and their clip of grad_u E at c is ours at c / 2.
+improved CD u in [0, 1]. With x = 2 u - 1 and h(x) = -E(u), grad_u E is -2 grad_x h: u' = u - a grad_u E + b eps is
+x' = x + 4 a grad_x h + 2 b eps, so that s^2 / 2 = 4 a, s sqrt(T) = 2 b; a clip of grad_u E at c is ours at c / 2.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
-from dualmcmc.methods.chain import Chain, Count, Weight
+from dualmcmc.methods.chain import Chain, Count, Positive, Weight
 
 SHORT_RUN_CHAIN = Chain(steps=100, step=2**0.5, temperature=5e-5)
 IGEBM_CHAIN = Chain(steps=60, step=80**0.5, temperature=1.25e-6, gradient_clip=0.005, clamp=True)
@@ -54,7 +54,7 @@ class Persistent:
     test_chain: Chain = IGEBM_CHAIN
     """The data chain of a trained model, from the buffer that it keeps."""
     buffer: Count = 10_000
-    """States kept, divided evenly among the places of a batch (released: 10,000)."""
+    """States kept, divided evenly among the places of a batch (released: 50,000 past ends, in 8 bits)."""
     restart: Share = 0.05
     """Share of chains that start anew from uniform noise (released)."""
     energy_penalty: Weight = 1.0
@@ -65,7 +65,7 @@ class Persistent:
 
 @dataclass(frozen=True, kw_only=True)
 class ImprovedCD:
-    """Improved contrastive divergence (Du et al., ICML 2021): what the chain's dependence on h adds, and entropy."""
+    """Improved contrastive divergence (Du et al., ICML 2021): with what the chain's dependence on h adds."""
 
     PARTS: ClassVar[tuple[str, ...]] = ("energy",)
     SHARED: ClassVar[tuple[str, ...]] = ()
@@ -105,19 +105,24 @@ class RecoveryLikelihood:
 
     name: Literal["recovery_likelihood"] = "recovery_likelihood"
     """The method."""
-    levels: Count = 6
-    """Noise levels between data and N(0, I) (released: 6)."""
+    levels: Annotated[int, Ge(1), Le(500)] = 6
+    """Noise levels that the energy is told (released: 6, "T6"), spaced as `diffusion.py` says."""
     level_steps: Count = 30
-    """Langevin steps at each level (released: 30)."""
-    step_scale: Weight = 0.014142135623730951
-    """Step b at a level of deviation sigma_t is this times sigma_t, times a factor of its own; released: sqrt(2e-4)."""
+    """Langevin steps at each level, in training and by a trained model (released: 30)."""
+    step_scale: Positive = 2e-4**0.5
+    """Step b of a level's chain over sigma sqrt(S_t / S_0), sigma being the noise that it undoes and S_t the noise
+    that stays (released: b^2 is 2e-4 sigma^2 S_t / S_0)."""
+    temperature: Weight = 0.0
+    """T of h / T at every level; 0: each level's b^2 (released), so that any step moves by half of grad h."""
+    test_noise: Weight = 0.99
+    """Factor on the noise of a trained model's chains (released: 0.99, 1 in training)."""
     energy_penalty: Weight = 0.0
     """Of mean h(x+)^2 + mean h(x-)^2 in the energy's loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JEM:
-    """Joint energy model (Grathwohl et al., ICLR 2020): a classifier's log-sum-exp of logits is its h. Needs labels."""
+    """Joint energy model (Grathwohl et al., ICLR 2020): h is the log-sum-exp of a classifier's logits."""
 
     PARTS: ClassVar[tuple[str, ...]] = ("energy",)
     SHARED: ClassVar[tuple[str, ...]] = ()

@@ -14,7 +14,10 @@ from annotated_types import Ge, Le
 from dualmcmc.methods.chain import Chain, Count, Positive, Weight
 
 CIFAR_CHAIN = Chain(steps=30, step=0.5, temperature=4e-6)
+STILL_CHAIN = Chain(steps=0, step=0.5, temperature=4e-6)
 LATENT_CHAIN = Chain(steps=10, step=0.1)
+NOISE_CHAIN = Chain(steps=10, step=0.01)
+NOISE_TEST_CHAIN = Chain(steps=16, step=0.01)
 ALL = ("energy", "generator", "inference")
 
 
@@ -56,9 +59,11 @@ class DualMCMC:
     """The energy's x-: the generator-started chain's end (Algorithm 1); a second chain from the updated generator
     (released code); the updated generator's images (first release); a buffer of chains; half and half."""
     pair: Literal["prior", "reinferred"] = "prior"
-    """What x- teaches the generator with: the z it came from, or z' re-inferred from x- by the latent chain."""
-    buffer: Count = 10_000
-    """States of `persistent` and `mixed`, divided evenly among the places of a batch."""
+    """What generator and inference network learn with x-: the z that a generator-started chain came from, or, for
+    the energy's x- whatever they are, z' re-inferred by the latent chain."""
+    buffer: Count = 1000
+    """States of `persistent` and `mixed`, divided evenly among the places of a batch. Training must be long against
+    the time that each takes to forget where it began: 2 m / (K s^2 lambda) updates with m states a place."""
     restart: Annotated[float, Ge(0), Le(1)] = 0.0
     """Share of the buffer's chains that start anew from the generator at each update."""
 
@@ -83,7 +88,8 @@ class Cooperative:
     sigma: Positive = 0.3
     """Standard deviation of p(x given z)."""
     reference: Weight = 0.0
-    """Deviation of the Gaussian that the energy tilts, log pi = h / T - |x|^2 / (2 r^2) (CoopNets: 0.016); 0: none."""
+    """Deviation r of the Gaussian that the energy tilts, log pi = h / T - |x|^2 / (2 r^2) (released: 0.016);
+    0: none."""
     energy_penalty: Weight = 0.0
     """Of mean h(x+)^2 + mean h(x-)^2 in the energy's loss."""
 
@@ -108,7 +114,7 @@ class Amortized:
     sigma: Positive = 0.3
     """Standard deviation of p(x given z)."""
     kl_weight: Weight = 1.0
-    """Of KL(q(z given x-) || p(z)) in the ELBO."""
+    """Of KL(q(z given x-) || p(z)) in the ELBO (released: 2 beside the sum of squares, which is 1 at sigma 1)."""
     energy_penalty: Weight = 0.0
     """Of mean h(x+)^2 + mean h(x-)^2 in the energy's loss."""
 
@@ -123,8 +129,9 @@ class DivergenceTriangle:
     name: Literal["divergence_triangle"] = "divergence_triangle"
     """The method."""
     temperature: Positive = 0.01
-    """T of pi = exp(h / T): what a nat of the adversary weighs against the ELBO."""
-    test_chain: Chain = Chain(steps=0, step=0.5, temperature=4e-6)
+    """T of pi = exp(h / T): what the adversary's h weighs against the ELBO (paper: 1; released: h beside the sum
+    of squares, that is 2 sigma^2, with nothing to hold h's slope). Spectral norm makes h gentle: ours is lower."""
+    test_chain: Chain = STILL_CHAIN
     """The data chain of a trained model; the method has none."""
     latent_chain: Chain = LATENT_CHAIN
     """Revises a trained model's codes; training has none."""
@@ -133,16 +140,17 @@ class DivergenceTriangle:
     sigma: Positive = 0.3
     """Standard deviation of p(x given z)."""
     kl_weight: Weight = 1.0
-    """Of KL(q(z given x+) || p(z)) in the ELBO."""
-    dream_weight: Weight = 0.1
-    """Of log q(z given g(z)) in the generator's and the inference network's loss (released: 0.1)."""
+    """Of KL(q(z given x+) || p(z)) in the ELBO (released: 1 / d, beside the sum of squares)."""
+    dream_weight: Weight = 1.0
+    """Of log q(z given g(z)) in the generator's and the inference network's loss (paper: 1; released: 0.1 beside
+    the sum of squares, that is 1.1 at the released presets' sigma)."""
     energy_penalty: Weight = 0.0
     """Of mean h(x+)^2 + mean h(x-)^2 in the energy's loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoMCMC:
-    """No-MCMC training, VERA (Grathwohl et al., ICLR 2021), without labels: the generator samples, with entropy."""
+    """No-MCMC training, VERA (Grathwohl et al., ICLR 2021), without labels: a generator with entropy samples."""
 
     PARTS: ClassVar[tuple[str, ...]] = ("energy", "generator")
     SHARED: ClassVar[tuple[str, ...]] = ("latent_chain",)
@@ -151,12 +159,12 @@ class NoMCMC:
     """The method."""
     temperature: Positive = 1e-4
     """T of pi = exp(h / T): the released weight of the entropy against h."""
-    test_chain: Chain = Chain(steps=0, step=0.5, temperature=4e-6)
+    test_chain: Chain = STILL_CHAIN
     """The data chain of a trained model; the method has none."""
     latent_chain: Chain = LATENT_CHAIN
     """Explains images by a trained model, from the prior; training has none."""
     sigma: Positive = 0.1
-    """Deviation of p(x given z) at first; it is learned."""
+    """Deviation of p(x given z) at first; it is learned (released: 0.01)."""
     sigma_range: tuple[Positive, Positive] = (0.01, 0.3)
     """Where the learned deviation is held (released)."""
     posterior_draws: Count = 20
@@ -183,10 +191,13 @@ class VAEBM:
     """T of the correction exp(h / T)."""
     vae_steps: Count = 1000
     """Updates that train the VAE alone; afterwards it is frozen and the energy learns."""
-    noise_chain: Chain = Chain(steps=10, step=0.01)
+    noise_chain: Chain = NOISE_CHAIN
     """In the noise (of codes and of pixels) behind x = g(z) + sigma eps; released: 10 steps of sqrt(8e-5)."""
-    test_chain: Chain = Chain(steps=16, step=0.01)
+    test_chain: Chain = NOISE_TEST_CHAIN
     """The same of a trained model (released: 16 steps)."""
+    pixels: Literal["draw", "mean"] = "draw"
+    """What the chain's end is shown as: g(z) + sigma eps, of the stated law; or g(z) (released: in samples, and in
+    training but for CIFAR-10)."""
     latent_chain: Chain = LATENT_CHAIN
     """Revises a trained model's codes; training has none."""
     sigma: Positive = 0.3
@@ -199,7 +210,7 @@ class VAEBM:
 
 @dataclass(frozen=True, kw_only=True)
 class Hat:
-    """Hat-EBM (Hill et al., NeurIPS 2022): x = g(z) + y, the chain moves y, the generator learns from old pairs."""
+    """Hat-EBM (Hill et al., NeurIPS 2022): x = g(z) + y, chains move y, the generator learns from old pairs."""
 
     PARTS: ClassVar[tuple[str, ...]] = ("energy", "generator")
     SHARED: ClassVar[tuple[str, ...]] = ("data_chain", "test_chain", "latent_chain", "sigma")
@@ -207,7 +218,7 @@ class Hat:
     name: Literal["hat"] = "hat"
     """The method."""
     data_chain: Chain = CIFAR_CHAIN
-    """Moves the residual y from 0, z being fixed."""
+    """Moves the residual y from 0, z being fixed (released: 50 steps s = 5 at T = 1e-8, `longest_drift` 2.5)."""
     test_chain: Chain = CIFAR_CHAIN
     """The data chain of a trained model (`sample`)."""
     latent_chain: Chain = LATENT_CHAIN

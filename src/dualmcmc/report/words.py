@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dualmcmc.methods import METHODS, title
 from dualmcmc.report.evaluations import Evaluation, Place, Value
 from dualmcmc.report.numbers import ARROWS, count, direction, duration, with_error
-from dualmcmc.methods import METHODS, title
 from dualmcmc.report.reading import RunRecord, setting
 
 NETWORKS = {"energy": "energy network", "generator": "generator", "inference": "inference network"}

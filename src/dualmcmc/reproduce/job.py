@@ -12,10 +12,13 @@ from dualmcmc import presets
 from dualmcmc.errors import InputError
 from dualmcmc.reproduce.sweeps import (
     FEATURES,
+    FEWER_SAMPLES,
     SAMPLES,
     SMALL,
     SWEEPS,
     Cell,
+    OfUpdates,
+    Row,
     Scale,
     SmallPreset,
     Sweep,
@@ -40,7 +43,11 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
         for folder in folders:
             node = node[folder]
         before = node[leaf]
-        node[leaf] = round(before * value.factor) if isinstance(value, Times) else value
+        if isinstance(value, Times):
+            value = round(before * value.factor)
+        elif isinstance(value, OfUpdates):
+            value = round(values["run"]["steps"] * value.part)
+        node[leaf] = value
     return configs.from_dict(values)
 
 
@@ -83,8 +90,13 @@ class Job:
 
     @property
     def cells(self) -> list[Cell]:
-        """The runs of this scale."""
-        return [cell for cell in self.sweep.cells if cell.only in (None, self.scale)]
+        """The runs of this scale; what is only quoted is none."""
+        return [cell for cell in self.sweep.cells if cell.method is not None and cell.only in (None, self.scale)]
+
+    @property
+    def rows(self) -> list[Row]:
+        """What is measured at this scale."""
+        return [row for row in self.sweep.rows if row.only in (None, self.scale)]
 
     @property
     def bases(self) -> list[str]:
@@ -98,10 +110,11 @@ class Job:
             return None
         return self.features or FEATURES[self.scale]
 
-    @property
-    def plan(self) -> Plan:
-        """How cells are measured."""
-        return replace(self.sweep.plan, n=SAMPLES[self.scale])
+    def plan(self, cell: Cell) -> Plan:
+        """How a cell is measured."""
+        if self.scale == "small":
+            return replace(self.sweep.plan, n=SAMPLES["small"], **self.sweep.small_plan)
+        return replace(self.sweep.plan, n=FEWER_SAMPLES.get(self.base(cell), SAMPLES["paper"]))
 
     def base(self, cell: Cell) -> str:
         """The preset that a cell starts from."""
@@ -113,14 +126,23 @@ class Job:
         Raises:
             InputError: some setting may not be so.
         """
+        assert cell.method is not None, cell.name
         name = self.base(cell)
         changes: dict[str, Any] = {"seed": self.seed}
         if self.data:
             changes["data"] = self.data[self.bases.index(name)]
         if self.scale == "small":
             changes |= {**SMALL[self.small], "run.steps": self.sweep.updates[self.small]}
-        return changed(presets.preset(name), {**changes, **cell.changes})
+        changes |= cell.changes
+        if self.scale == "small":
+            changes |= cell.small
+        return changed(presets.preset(name, cell.method), changes)
 
-    def measuring(self, features: dict[str, Any] | None) -> dict[str, Any]:
-        """How cells are measured, as JSON; `features` is the feature network's protocol."""
-        return {"tasks": list(self.sweep.tasks), **asdict(self.plan), "features": features, "seed": self.seed}
+    def measuring(self, cell: Cell, features: dict[str, Any] | None) -> dict[str, Any]:
+        """How a cell is measured, as JSON; `features` is the feature network's protocol."""
+        return {
+            "tasks": list(self.sweep.tasks),
+            **asdict(self.plan(cell)),
+            "features": features,
+            "seed": self.seed,
+        }

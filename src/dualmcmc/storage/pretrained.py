@@ -165,10 +165,14 @@ def load_live(place: str | Path) -> tuple[Trio, Config, int]:
     """As `load`, but the live weights (not the average) of a run's newest complete checkpoint.
 
     Raises:
-        InputError: `place` is no run, or has no complete checkpoint.
+        InputError: `place` is no run, has no complete checkpoint, or its method has no live model.
     """
     run = RunFolder(Path(place))
     settings = run.read_config()
+    if isinstance(settings.method, methods.RAE):
+        raise InputError(
+            f"{place}: rae draws from a density fitted to codes, which the averaged weights alone have; use weights ema"
+        )
     checkpoint, _ = checkpoints.newest(run.checkpoints)
     trio = build_trio(settings)
     fill(trio, checkpoint.parts["weights"], str(run.checkpoints / f"step-{checkpoint.step}"))
@@ -176,9 +180,7 @@ def load_live(place: str | Path) -> tuple[Trio, Config, int]:
 
 
 @torch.no_grad()
-def plain_trio(
-    trio: Trio, settings: Config | None = None, memory: Mapping[str, Tensor] | None = None
-) -> Trio:
+def plain_trio(trio: Trio, settings: Config | None = None, memory: Mapping[str, Tensor] | None = None) -> Trio:
     """Networks to sample from: spectral norm converged and folded in, BatchNorm re-estimated on the prior.
 
     They share storage with `trio` where nothing was folded in.

@@ -161,7 +161,9 @@ def _check(tasks: Sequence[Task], setting: Setting, plan: Plan) -> None:
         if part := lacking(task, method.PARTS):
             raise InputError(f"{task} needs a {part}, and method {method.name} learns none: name other --tasks")
     if "energy" not in method.PARTS and any(plan.steps or ()):
-        raise InputError(f"--steps: method {method.name} learns no energy network, so it has no data chain; give 0")
+        raise InputError(
+            f"--steps: method {method.name} learns no energy network, so it has no data chain; give 0"
+        )
     if "generation" in tasks:
         check_size(plan.n)
     if "interpolation" in tasks:

@@ -90,4 +90,12 @@ class Setting:
         chains = {name: asdict(getattr(method, name)) for name in names if hasattr(method, name)}
         seen = {"step": model.step, "seed": self.seed, "batch_size": self.batch_size}
         machine = {"device": model.device.type, "precision": model.precision, "torch": torch.__version__}
-        return {"version": __version__, **self.about, "method": method.name, **seen, **machine, **chains, "start": start(method)}
+        return {
+            "version": __version__,
+            **self.about,
+            "method": method.name,
+            **seen,
+            **machine,
+            **chains,
+            "start": start(method),
+        }

@@ -1,9 +1,9 @@
-"""Augmented buffer states: crops of images, mirrored and enlarged to the full size, so that chains change their content.
+"""Augmented buffer states: crops of images, mirrored and enlarged to the full size, so that chains mix.
 
     x'(p) = x(r m p + c),    p in [-1, 1]^2,
 
-with a crop's side r (r^2 uniform in [least, 1], a share of the area), its centre c uniform where the crop stays inside,
-and m = -1 for half of the rows, along the rows of pixels only. Between pixels x is bilinear.
+with a crop's side r (r^2, its share of the area, uniform in [least, 1]), its centre c uniform where the crop stays
+inside, and m = -1 in half of the images, left to right only. Between pixels x is bilinear.
 
 Du et al. (2021) also stretch crops and distort colours; ours do neither, so that grey images are served as well.
 """

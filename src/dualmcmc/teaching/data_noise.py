@@ -4,8 +4,8 @@
     dequantised   grey level k of 256, seen as k / 255, becomes (k + u) / 256       IGEBM, improved CD
                   with u uniform in (0, 1)
 
-The first leaves the box [-1, 1], the second fills it, as a clamped chain does: data outside the box would be told from
-such a chain's samples by that alone.
+The first leaves the box [-1, 1], the second fills it, as a clamped chain does: data outside the box would be told
+from such a chain's samples by that alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def noised(x: Tensor, deviation: float, *, noise: Noise) -> Tensor:
 
 
 def dequantised(x: Tensor, *, noise: Noise) -> Tensor:
-    """8-bit images (B, C, S, S) in [-1, 1], spread over their levels' cells, in [-1, 1]; other data (B, d) as they are."""
+    """8-bit images (B, C, S, S) in [-1, 1], spread over their levels' cells; other data, (B, d), as they are."""
     if x.ndim < 4:
         return x
     u = noise.stream("data").uniform_like(x)

@@ -5,15 +5,19 @@
 
 All three networks learn from one set of draws with the parameters frozen at their current values, as the
 paper prints it (`reuse`). Every loss takes draws that carry no gradient, so updating one network after the other
-from the same draws would change nothing. The released code differs (`redraw`): the generator and the inference network
-learn first, then x- is drawn anew, by a second chain from the updated generator's image of the same z. The first
-release had no second chain (`redraw_unrevised`). Both need two phases. Ours are `persistent` and `mixed`: all or
-every second of the energy's x- come from a buffer of chains, which makes the energy a density where
-generator-started short chains alone do not (docs/maths.md).
+from the same draws would change nothing. The released code differs (`redraw`): the generator and the inference
+network learn first, then x- is drawn anew, by a second chain from the updated generator's image of the same z. The
+first release had no second chain (`redraw_unrevised`). Both need two phases. Ours are `persistent` and `mixed`: all
+of the energy's x-, or those of every second place of the batch, come from a buffer of chains, which makes the energy
+a density where generator-started short chains alone do not (docs/maths.md).
+
+`pair` says which code is taught with x-. The `prior` draw that the generator-started x- came from is the paper's;
+the further a good energy moves x- from g(z), the more it shrinks the generator's loadings, Eq. (F3). A code that the
+latent chain has `reinferred` from x- does not, Eq. (F4), and serves a buffer's x- as well: these are then what the
+generator is taught, and `persistent` needs no generator-started chain.
 
 The printed algorithm passes the un-revised z^ to the generator's and inference updates; Eqs. 18 and 19
-and the released code use the revised z+, and so do we. `pair` says which z is taught with x-: the one that x-
-started from, or one that the latent chain infers from x-.
+and the released code use the revised z+, and so do we.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from torch import Tensor
 from dualmcmc.errors import InputError
 from dualmcmc.methods import DualMCMC
 from dualmcmc.noise import Noise
-from dualmcmc.sampling import Synthesis, explain, generate, prior, reinfer, revise, synthesise
+from dualmcmc.sampling import Synthesis, explain, generate, prior, revise, synthesise
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.teaching import buffer
 from dualmcmc.teaching.base import Teaching, Update, distance
@@ -58,24 +62,24 @@ class DualMCMCTeaching(Teaching):
         frozen = self.begin_update()
         watch.mark("other")
 
-        # Synthesise: z ~ p(z), x^ = g(z); K_x steps on h take x^ to x- (Eq. 20)
-        drawn = synthesise(frozen, len(x_data), s.data_chain, s.start, noise=noise)
-        z_prior, x_gen, x_model = drawn
+        # Synthesise: z ~ p(z), x^ = g(z); K_x steps on h take x^ (or a state of the buffer) to x- (Eq. 20)
+        synthesis, negatives, moved = self._synthesise(frozen, x_data, noise, update)
         watch.mark("data_chain")
 
         # Explain: z0 ~ q(z | x+); K_z steps on log p(x+, z) take z0 to z+ (Eq. 21)
         z_init, z_post = explain(frozen, x_data, s.latent_chain, noise=noise, start=s.latent_start)
-        z_model = z_prior
-        if s.pair == "reinferred":
-            z_model = reinfer(frozen, x_model, z_prior, s.latent_chain, noise=noise)
+        if s.pair == "prior":
+            assert synthesis is not None
+            z_model, x_model = synthesis.z_prior, synthesis.x_model
+        else:
+            x_model = negatives
+            z_model = explain(frozen, x_model, s.latent_chain, noise=noise.stream("reinfer")).z_post
         watch.mark("latent_chain")
 
         # Teach: each chain teaches the network that started it (Eqs. 17 to 19)
-        seen = {"data_chain_moved": distance(x_gen, x_model), "latent_chain_moved": distance(z_init, z_post)}
+        seen = {"data_chain_moved": moved, "latent_chain_moved": distance(z_init, z_post)}
         energy = None
         if self.phases == 1:
-            negatives = self._negatives(frozen, drawn, noise, update)
-            watch.mark("data_chain")
             energy, seen["energy_gap_h"] = energy_loss(trio, x_data, negatives, s.energy_penalty)
         generator = s.generator_data_weight * generator_loss(trio, x_data, z_post)
         generator = generator + s.generator_model_weight * generator_loss(trio, x_model, z_model)
@@ -86,42 +90,62 @@ class DualMCMCTeaching(Teaching):
     def _energy_of_updated_generator(self, x_data: Tensor, noise: Noise, watch: Stopwatch) -> Losses:
         """The energy's own phase: x- from the same z and the same noise, the generator having moved on."""
         s, frozen = self.settings, self.frozen()
-        x = generate(frozen, prior(frozen, len(x_data), noise=noise), s.start, noise=noise)
+        x = self._images(frozen, len(x_data), noise)
         if s.negatives == "redraw":
             x = revise(frozen, x, s.data_chain, noise=noise)
         watch.mark("data_chain")
         energy, gap = energy_loss(self.trio, x_data, x, s.energy_penalty)
         return Losses(energy, seen={"energy_gap_h": gap})
 
-    def _negatives(self, frozen: Trio, drawn: Synthesis, noise: Noise, update: Update) -> Tensor:
-        """The energy's x- (B, *), by the settings' mode."""
-        s = self.settings
-        if s.negatives == "reuse":
-            return drawn.x_model
-        # Every second place has a buffer in `mixed`; places are numbered over all processes.
-        places = noise.keys if isinstance(noise.keys, range) else range(len(drawn.x_model))
-        chosen = slice(None)
-        batch = update.batch or len(drawn.x_model)
+    def _synthesise(
+        self, frozen: Trio, x_data: Tensor, noise: Noise, update: Update
+    ) -> tuple[Synthesis | None, Tensor, Tensor]:
+        """The generator-started draws, the energy's x- (B, *), and how far chains moved; by the settings' mode."""
+        s, places = self.settings, len(x_data)
+        if s.negatives not in ("persistent", "mixed"):
+            drawn = synthesise(frozen, places, s.data_chain, s.start, noise=noise)
+            return drawn, drawn.x_model, distance(drawn.x_gen, drawn.x_model)
+        batch = update.batch or places
         if s.negatives == "mixed":
-            if places.start % 2 or len(places) % 2:
-                raise InputError("negatives `mixed` needs an even number of images on each process: change the batch")
-            noise, chosen, batch = type(noise)(noise.seed, _halved(places), path=noise.path), slice(1, None, 2), batch // 2
-        x_gen = drawn.x_gen[chosen]
+            noise, places, batch = _halved(noise, places), places // 2, batch // 2
+        synthesis = None
+        if s.negatives == "mixed" or s.pair == "prior":
+            synthesis = synthesise(frozen, places, s.data_chain, s.start, noise=noise)
+        start, end = self._advance(frozen, places, noise, batch)
+        if s.negatives == "persistent":
+            return synthesis, end, distance(start, end)
+        assert synthesis is not None
+        return synthesis, torch.cat([synthesis.x_model, end]), distance(synthesis.x_gen, synthesis.x_model)
+
+    def _advance(self, frozen: Trio, places: int, noise: Noise, batch: int) -> tuple[Tensor, Tensor]:
+        """A state of the buffer for each place, and where K_x steps take it, each (places, *)."""
+        s = self.settings
         if "buffer" not in self.rows:
-            self.rows["buffer"] = self._filled(frozen, len(x_gen), buffer.depth(s.buffer, batch), noise)
-        visit = buffer.visit(self.rows["buffer"], noise, restart=s.restart, fresh=lambda _: x_gen)
-        ends = revise(frozen, visit.states, s.data_chain, noise=noise.stream("buffer"))
-        buffer.put_back(self.rows["buffer"], visit.slots, ends)
-        return ends if s.negatives == "persistent" else torch.cat([drawn.x_model[::2], ends])
+            self.rows["buffer"] = self._filled(frozen, places, buffer.depth(s.buffer, batch), noise)
+        visit = buffer.visit(
+            self.rows["buffer"], noise, restart=s.restart, fresh=lambda anew: self._images(frozen, places, anew)
+        )
+        end = revise(frozen, visit.states, s.data_chain, noise=noise.stream("buffer"))
+        buffer.put_back(self.rows["buffer"], visit.slots, end)
+        return visit.states, end
+
+    def _images(self, frozen: Trio, n: int, noise: Noise) -> Tensor:
+        """The generator's images, where chains start: (n, *)."""
+        return generate(frozen, prior(frozen, n, noise=noise), self.settings.start, noise=noise)
 
     def _filled(self, frozen: Trio, places: int, depth: int, noise: Noise) -> Tensor:
         """A buffer (places, depth, *) of the generator's images."""
-        slots = []
-        for slot in range(depth):
-            own = noise.stream("buffer", slot)
-            slots.append(generate(frozen, prior(frozen, places, noise=own), self.settings.start, noise=own))
-        return torch.stack(slots, 1)
+        own = (noise.stream("buffer", slot) for slot in range(depth))
+        return torch.stack([self._images(frozen, places, each) for each in own], 1)
 
 
-def _halved(places: range) -> range:
-    return range(places.start // 2, places.stop // 2)
+def _halved(noise: Noise, places: int) -> Noise:
+    """The noise of every second place: half of the batch's x- are the generator's, half the buffer's.
+
+    Raises:
+        InputError: the number of places, or that before them, is odd.
+    """
+    keys = noise.keys if isinstance(noise.keys, range) else range(places)
+    if keys.start % 2 or len(keys) % 2:
+        raise InputError("negatives `mixed` needs an even number of images on each process: change the batch")
+    return type(noise)(noise.seed, range(keys.start // 2, keys.stop // 2), path=noise.path)

@@ -3,23 +3,25 @@
     x- starts from                                  energy
     an augmented buffer of chains, some from noise  x+ / x-, penalty, KL term with the last step differentiated
 
-Contrastive divergence descends KL(data || pi) - KL(q || pi), q being where chains end, but leaves out that q depends on h:
-a term in KL(q || pi) = -E_q[log pi] - H(q) + constant. Here x- depends on h by the chain's last step,
+The law q of chains' ends depends on h, which contrastive divergence leaves out. What is added descends
+KL(q || pi) = -E_q[log pi] - H(q) + constant through q, pi held fixed, so that chains come closer to pi. (In the
+gradient of KL(data || pi) - KL(q || pi) that term has the other sign; the released code adds it with this.) Here
+x- depends on h by the chain's last step,
 
     x- = x_{K-1} + s^2/2 grad h(x_{K-1}) + s sqrt(T) eps,
 
-whose grad h is differentiated by h's parameters, so -h(x-) with h held fixed pushes x- uphill; and the entropy H(q) is
-that of nearest neighbours, D times the mean log distance of x- from other chains' states (Kozachenko & Leonenko,
-1987), up to a constant. In all
+whose grad h is differentiated by h's parameters: -h(x-) with the outer h held fixed makes the step climb better.
+The entropy H(q) is, up to a constant, D times the mean log distance of x- from the nearest of other chains' states
+(Kozachenko & Leonenko, 1987). In all
 
     (h(x-) - h(x+) + penalty (h(x+)^2 + h(x-)^2) - kl_weight h_fixed(x-) - entropy_weight log |x- - nearest|) / T,
 
 in means over rows. The released weights are those of the bracket, where a divergence would have D T in place of
-entropy_weight. Neighbours are a place's own other slots, so that no process needs another's states; the slot that the
-chain came from is left out, as an end lies near its start without saying how wide q is.
+entropy_weight. Neighbours are a place's own other slots, so that no process needs another's states; the slot that
+the chain came from is left out, as an end lies near its start without saying how wide q is.
 
-Source: yilundu/improved_contrastive_divergence, train.py. It draws neighbours from the whole buffer, augmented, and
-keeps a reservoir of past ends, where our slots keep the last.
+Source: yilundu/improved_contrastive_divergence, train.py. There neighbours come from the whole buffer and are
+augmented, and the buffer is a reservoir of all past ends, where our slots keep the last.
 """
 
 from __future__ import annotations
@@ -108,8 +110,8 @@ class ImprovedCDTeaching(Teaching):
         places, depth = states.shape[:2]
         if depth == 1 and s.entropy_weight:
             raise InputError(
-                f"setting method.buffer is {s.buffer}: the entropy term needs two states for each image of a batch; "
-                "enlarge it, or set method.entropy_weight 0"
+                f"setting method.buffer is {s.buffer}: the entropy term needs two states for each image of a "
+                "batch; enlarge it, or set method.entropy_weight 0"
             )
         order = noise.stream("neighbours").uniform_like(torch.empty(places, depth, device=states.device))
         order[torch.arange(places, device=states.device), slots] = -1  # never among the largest
@@ -132,7 +134,7 @@ def last_step(trio: Trio, x: Tensor, chain: Chain, *, noise: Noise) -> Tensor:
 
 
 def log_distance(x: Tensor, states: Tensor) -> Tensor:
-    """log |x - the nearest of its states|: x (B, *), states (B, n, *), n > 0; returns (B,), differentiable in x."""
+    """log |x - the nearest of its states|: x (B, *), states (B, n, *), n > 0; returns (B,), with gradient in x."""
     flat, others = x.flatten(1), states.flatten(2)
     with torch.no_grad():  # exact distances: the matrix product's cancel where states are close
         far = torch.cdist(flat[:, None], others, compute_mode="donot_use_mm_for_euclid_dist")[:, 0]

@@ -4,9 +4,12 @@
     a buffer of chains, a share from noise   x+ / x-, penalty on h^2
 
 The released chain clips each component of grad h and clamps states to the box of the images; training images are
-dequantised into that box. The released code keeps its buffer in 8 bits, dequantised again at each visit; ours keeps
-the states themselves. Source: openai/ebm_code_release, train.py, with the flags of its README for CIFAR-10
-(`zero_kl` leaves the gradient through the chain out; `improved_cd` has it).
+dequantised into that box. The released code's buffer is a queue of past ends in 8 bits, dequantised again at each
+visit, and its steps add noise before they take the gradient. Our slots hold states as they are, each the end of
+one chain, and steps are (L1).
+
+Source: openai/ebm_code_release, train.py, with the flags of its README for CIFAR-10 (`zero_kl` leaves the gradient
+through the chain out; `improved_cd` has it).
 """
 
 from __future__ import annotations

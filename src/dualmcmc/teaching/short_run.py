@@ -1,4 +1,4 @@
-"""Short-run EBM, Nijkamp et al. (2019): a chain of fixed length from noise is the sampler, whatever it converges to.
+"""Short-run EBM, Nijkamp et al. (2019): a chain of fixed length from noise is the sampler, converged or not.
 
     x- starts from            energy
     uniform noise in [-1, 1]  x+ / x-

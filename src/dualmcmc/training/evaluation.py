@@ -61,7 +61,9 @@ def small_evaluation(
         figures, pixels = _reconstruct(model, heldout, images, batch_size)
         value = figures["mse_chain"] / pixels
     trunk = _trunk(model)
-    reference = _moments(trunk, (train.tensor(part).to(model.device) for part in _spread(len(train), images, batch_size)))
+    reference = _moments(
+        trunk, (train.tensor(part).to(model.device) for part in _spread(len(train), images, batch_size))
+    )
     parts = (range(first, min(first + batch_size, images)) for first in range(0, images, batch_size))
     samples = (model.sample(len(keys), seed=SEED, keys=keys, batch_size=batch_size) for keys in parts)
     figures["feature_distance"] = frechet_distance(reference, _moments(trunk, samples))

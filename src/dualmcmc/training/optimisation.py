@@ -17,6 +17,7 @@ from dualmcmc.errors import InputError
 from dualmcmc.settings import Adam, Optim
 from dualmcmc.trio import Trio
 
+
 def networks(trio: Trio) -> list[str]:
     """Names of what learns, each with an Adam of its own; `extra` learns as the generator does."""
     return [name for name, network in trio.named_children() if any(True for _ in network.parameters())]

@@ -92,7 +92,9 @@ def with_classes(settings: Config, train: data.ImageSet) -> Config:
     if not isinstance(method, methods.JEM):
         return settings
     if train.labels is None:
-        raise InputError(f"method jem needs labels, and {train.title} has none: choose another method or other data")
+        raise InputError(
+            f"method jem needs labels, and {train.title} has none: choose another method or other data"
+        )
     if method.classes and method.classes < train.classes:
         raise InputError(f"setting method.classes is {method.classes}: {train.title} has {train.classes} classes")
     return replace(settings, method=replace(method, classes=method.classes or train.classes))
