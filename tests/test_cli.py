@@ -180,7 +180,8 @@ def test_flags_change_the_configuration_and_json_may_be_a_file(capsys: Capture) 
     assert "seed = 7" in capsys.readouterr().out
     config = json.loads(Path("plan.json").read_text())["config"]
     assert (config["seed"], config["run"]["steps"], config["images"]["flip"]) == (7, 12, True)
-    assert config["method"]["data_chain"] == {"steps": 5, "step": 0.5, "temperature": 4e-6}
+    chain = config["method"]["data_chain"]
+    assert (chain["steps"], chain["step"], chain["temperature"]) == (5, 0.5, 4e-6)
     assert config["optim"]["energy"]["betas"] == [0.5, 0.99]
 
 

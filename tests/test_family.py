@@ -1,4 +1,4 @@
-"""Every method, by the same trainer: equal starts and batches, its own memory, resumed bit for bit, on any networks."""
+"""Every method by the same trainer: equal starts and batches, memory that resumes bit for bit, any networks."""
 
 from __future__ import annotations
 

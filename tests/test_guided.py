@@ -214,10 +214,11 @@ def test_redraw_is_reuse_as_long_as_the_generator_stays(start: Any) -> None:
 def test_redraw_unrevised_is_redraw_without_a_second_chain() -> None:
     settings = DualMCMC(**CHAINS, sigma=SIGMA, negatives="redraw_unrevised")
     still = replace(settings, negatives="redraw", data_chain=replace(DATA_CHAIN, steps=0))
-    ours, theirs, revised = (
-        (trio := linear(), gradients(trio, redrawn(trio, s, 0.01)[1].total()))[1]
-        for s in (settings, still, replace(settings, negatives="redraw"))
-    )
+    found = []
+    for each in (settings, still, replace(settings, negatives="redraw")):
+        trio = linear()
+        found.append(gradients(trio, redrawn(trio, each, 0.01)[1].total()))
+    ours, theirs, revised = found
     assert_same(ours, theirs)
     assert not torch.equal(ours["energy.matrix"], revised["energy.matrix"])
 
@@ -262,10 +263,8 @@ def test_the_buffers_chain_goes_on_where_it_was() -> None:
     """h = -|x|^2 / 2 without noise multiplies a state by a = 1 - s^2/2 at each visit, here of the only slot."""
     trio, chain = linear(), Chain(steps=1, step=0.3, temperature=0.0)
     settings = DualMCMC(data_chain=chain, latent_chain=LATENT_CHAIN, sigma=SIGMA, negatives="persistent", buffer=6)
-    module, first = (
-        teaching(trio, settings),
-        generate(trio, prior(trio, 6, noise=(n := slot_noise(6))), "mean", noise=n),
-    )
+    module, noise = teaching(trio, settings), slot_noise(6)
+    first = generate(trio, prior(trio, 6, noise=noise), "mean", noise=noise)
     for step in range(5):
         module(data(6), BatchNoise(0, range(6), path=(step,)), update=Update(batch=6))
     assert torch.allclose(module.rows["buffer"][:, 0], (1 - 0.3**2 / 2) ** 5 * first, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""What an iteration costs, worked out from the method and its networks on torch's meta device: nothing is computed.
+"""What an iteration costs, worked out by running the method on torch's meta device: nothing is computed.
 
 FLOPs count a multiplication and an addition as two, in convolutions and matrix products, forward and
 backward as each part runs them: chains differentiate for their state only, losses for weights.

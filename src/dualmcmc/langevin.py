@@ -67,8 +67,8 @@ def score(log_density: LogDensity, x: Tensor) -> tuple[Tensor, Tensor]:
 def drift(gradient: Tensor, chain: Chain) -> Tensor:
     """s^2/2 grad f, (B, *) in and out, within the chain's two bounds where it has any.
 
-    `gradient_clip` bounds each component of grad f, `longest_drift` the Euclidean norm of a row's move; with either,
-    exp(f / T) is no longer what the chain leaves invariant where it binds.
+    `gradient_clip` bounds each component of grad f, `longest_drift` the norm of a row's move; where either
+    binds, exp(f / T) is no longer what the chain leaves invariant.
     """
     if chain.gradient_clip:
         gradient = gradient.clamp(-chain.gradient_clip, chain.gradient_clip)

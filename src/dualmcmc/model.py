@@ -163,8 +163,8 @@ class Model:
             seed: of all randomness.
             keys: one integer per image; None: 0 to N - 1.
             steps: length of the latent chain; 0 gives its start; None: as in training.
-            start: at mu(x), at a draw of q(z given x), or at the prior; None: at mu(x), or at the prior where there
-                is no inference network.
+            start: at mu(x), at a draw of q(z given x), or at the prior; None: at mu(x), or at the prior where
+                there is no inference network.
             batch_size: images at once; changes speed and memory only.
 
         Returns:

@@ -111,7 +111,7 @@ class Run:
     steps: Annotated[int, Ge(1)] = 100_000
     """Updates in all."""
     minutes: Weight = 0.0
-    """End after so many minutes of updates, though fewer than `steps`; looking and saving do not count. 0: no limit."""
+    """End after so many minutes of updates, even before `steps`; looking and saving take none. 0: no limit."""
     log_every: Count = 50
     """Steps between log lines."""
     sample_every: Annotated[int, Ge(0)] = 1000

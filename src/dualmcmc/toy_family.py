@@ -31,23 +31,23 @@ from dualmcmc.toys import Mixture, energy_distance, kl_on_grid
 from dualmcmc.trio import Trio
 
 UNIT = 0.4
-TRUTH = Mixture.ring(modes=5, radius=UNIT, deviation=0.4 * UNIT)
+TRUTH = Mixture.ring(modes=5, radius=UNIT, deviation=0.3 * UNIT)
 LATENT_DIM, WIDTH = 2, 64
 EXTENT, CELLS = 3.5 * UNIT, 100
 """Of the grid on which divergences are summed."""
 
 # -- settings ------------------------------------------------------------------------------------
 
-CHAIN = Chain(steps=30, step=0.25 * UNIT)
+CHAIN = Chain(steps=30, step=0.2 * UNIT)
 BOXED = replace(CHAIN, clamp=True)
-LATENT_CHAIN = Chain(steps=5, step=0.15)
+LATENT_CHAIN = Chain(steps=10, step=0.1)
 _BUFFER = 4096
 _SCALE: Mapping[str, Any] = {
     "data_chain": CHAIN,
     "test_chain": CHAIN,
     "latent_chain": LATENT_CHAIN,
     "start": "draw",
-    "sigma": 0.3 * UNIT,
+    "sigma": 0.2 * UNIT,
     "temperature": 1.0,
     "buffer": _BUFFER,
     "bank": _BUFFER,
@@ -160,7 +160,7 @@ def train(
     updates: int,
     batch: int = 128,
     points: int = 4096,
-    rate: float = 3e-3,
+    rate: float = 1e-2,
     seed: int = 0,
 ) -> Trio:
     """A toy trained by a method: Adam on all networks, its rate going to 0 linearly.

@@ -27,8 +27,8 @@ GRID = 64
 class Sample(OnModel):
     """Draws images: generator/00000.png ... and chain/00000.png ..., grid.png, samples.csv with log-densities.
 
-    Where a method has no generator, generator/ holds what its chains start from; where it has no energy network, both
-    hold the same images and the log-densities are left empty.
+    Where a method has no generator, generator/ holds what its chains start from; where it has no energy network,
+    both hold the same images and the log-densities are left empty.
     """
 
     n: Annotated[int, Ge(1), tyro.conf.arg(aliases=["-n"])] = 64
@@ -61,7 +61,7 @@ def sample(args: list[str]) -> None:
 
 
 def _draw(model: Model, options: Sample, out: Path) -> dict[str, float]:
-    """Writes pictures, CSV and grid batch by batch; returns the mean log-densities, if there is an energy network."""
+    """Writes pictures, CSV and grid batch by batch; returns the mean log-densities, with an energy network."""
     import torch
 
     from dualmcmc.cli.loading import batches

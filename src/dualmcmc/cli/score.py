@@ -26,7 +26,8 @@ COLUMNS = ("path", "log_density", "reconstruction_mse", "percentile")
 class Score(OnImages):
     """Scores images: log-density up to a constant, reconstruction error, percentile among the training images.
 
-    One CSV row per image; without a generator its reconstruction error is left empty; --threshold or --fpr adds a column `anomalous` (1 or 0).
+    One CSV row per image; without a generator its reconstruction error is left empty. --threshold or --fpr adds a
+    column `anomalous` (1 or 0).
     """
 
     out: Path | None = None

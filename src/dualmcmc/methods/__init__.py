@@ -7,7 +7,7 @@
     energies.py   energy alone: short_run, persistent, improved_cd, recovery_likelihood, jem
     latent.py     generator without energy: abp, short_run_abp, vae, wae, rae
 
-Each class says in `PARTS` which networks it has and in `SHARED` which fields a preset's dual-MCMC settings give it.
+Each class says in `PARTS` which networks it has and in `SHARED` which fields a preset's dual-MCMC settings give.
 `teaching/` has a page for each, `docs/family.md` the sources.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Union, get_args
+from typing import Any, get_args
 
 from dualmcmc.errors import InputError
 from dualmcmc.methods.chain import Chain
@@ -67,25 +67,25 @@ __all__ = [
     "what",
 ]
 
-Method = Union[
-    DualMCMC,
-    Cooperative,
-    Amortized,
-    DivergenceTriangle,
-    NoMCMC,
-    ShortRun,
-    Persistent,
-    ImprovedCD,
-    RecoveryLikelihood,
-    VAEBM,
-    Hat,
-    ABP,
-    ShortRunABP,
-    VAE,
-    WAE,
-    RAE,
-    JEM,
-]
+Method = (
+    DualMCMC
+    | Cooperative
+    | Amortized
+    | DivergenceTriangle
+    | NoMCMC
+    | ShortRun
+    | Persistent
+    | ImprovedCD
+    | RecoveryLikelihood
+    | VAEBM
+    | Hat
+    | ABP
+    | ShortRunABP
+    | VAE
+    | WAE
+    | RAE
+    | JEM
+)
 METHODS: Mapping[str, type[Any]] = {kind().name: kind for kind in get_args(Method)}
 """By name, in the order in which they are listed."""
 NO_CHAIN = Chain(steps=0, step=1.0)
@@ -131,7 +131,7 @@ def temperature(settings: Method) -> float:
 
 
 def sigma(settings: Method) -> float:
-    """The deviation of p(x given z) (at first, where it is learned); 1 without a generator, where it means nothing."""
+    """The deviation of p(x given z), at first where it is learned; 1 (meaningless) without a generator."""
     return getattr(settings, "sigma", 1.0)
 
 

@@ -62,8 +62,8 @@ class DualMCMC:
     """What generator and inference network learn with x-: the z that a generator-started chain came from, or, for
     the energy's x- whatever they are, z' re-inferred by the latent chain."""
     buffer: Count = 1000
-    """States of `persistent` and `mixed`, divided evenly among the places of a batch. Training must be long against
-    the time that each takes to forget where it began: 2 m / (K s^2 lambda) updates with m states a place."""
+    """States of `persistent` and `mixed`, divided evenly among the places of a batch. Training must be long
+    against the 2 m / (K s^2 lambda) updates that m states a place take to forget where they began."""
     restart: Annotated[float, Ge(0), Le(1)] = 0.0
     """Share of the buffer's chains that start anew from the generator at each update."""
 
@@ -128,7 +128,7 @@ class DivergenceTriangle:
 
     name: Literal["divergence_triangle"] = "divergence_triangle"
     """The method."""
-    temperature: Positive = 0.01
+    temperature: Positive = 1e-3
     """T of pi = exp(h / T): what the adversary's h weighs against the ELBO (paper: 1; released: h beside the sum
     of squares, that is 2 sigma^2, with nothing to hold h's slope). Spectral norm makes h gentle: ours is lower."""
     test_chain: Chain = STILL_CHAIN

@@ -74,7 +74,7 @@ class EnergyBlock(nn.Module):
 
 
 class ResidualEnergy(nn.Module):
-    """h(x), up is likelier: blocks, ReLU, mean over the map, linear without bias. (B, C, S, S) to (B,) or (B, K)."""
+    """h(x), up is likelier: blocks, ReLU, mean over the map, bias-free linear. (B, C, S, S) to (B,) or (B, K)."""
 
     def __init__(self, size: int, channels: int, width: int, outputs: int = 1) -> None:
         super().__init__()

@@ -20,7 +20,6 @@ from dualmcmc.reproduce import measured, table
 from dualmcmc.reproduce.folder import SweepFolder
 from dualmcmc.reproduce.job import Job
 from dualmcmc.reproduce.sweeps import Cell
-from dualmcmc.settings import Config
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.tasks import running
 from dualmcmc.tasks.ood import TABLE_8

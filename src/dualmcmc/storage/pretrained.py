@@ -34,7 +34,7 @@ FILES = {WEIGHTS, SCORES, "config.json", "README.md"}
 
 
 def plain_networks(settings: Config) -> Trio:
-    """Networks of these settings as trained models have them: no spectral normalisation, with what they draw from."""
+    """Networks of these settings as trained models have them: no spectral norm, with what they draw from."""
     return build_trio(settings, spectral_norm=False, trained=True)
 
 
@@ -171,7 +171,7 @@ def load_live(place: str | Path) -> tuple[Trio, Config, int]:
     settings = run.read_config()
     if isinstance(settings.method, methods.RAE):
         raise InputError(
-            f"{place}: rae draws from a density fitted to codes, which the averaged weights alone have; use weights ema"
+            f"{place}: rae draws from a density fitted to codes, which only the averaged weights have: use these"
         )
     checkpoint, _ = checkpoints.newest(run.checkpoints)
     trio = build_trio(settings)

@@ -21,7 +21,7 @@ SHOWN = 3
 
 @torch.no_grad()
 def interpolation(setting: Setting, *, pairs: int, points: int = 8) -> Result:
-    """Mean log-density along `pairs` paths of `points` images, of each kind; pictures alone without an energy network.
+    """Mean log-density along `pairs` paths of `points` images, of each kind; without energy network only pictures.
 
     Raises:
         InputError: there are not twice as many held-out images.

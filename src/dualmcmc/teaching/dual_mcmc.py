@@ -5,16 +5,16 @@
 
 All three networks learn from one set of draws with the parameters frozen at their current values, as the
 paper prints it (`reuse`). Every loss takes draws that carry no gradient, so updating one network after the other
-from the same draws would change nothing. The released code differs (`redraw`): the generator and the inference
-network learn first, then x- is drawn anew, by a second chain from the updated generator's image of the same z. The
-first release had no second chain (`redraw_unrevised`). Both need two phases. Ours are `persistent` and `mixed`: all
-of the energy's x-, or those of every second place of the batch, come from a buffer of chains, which makes the energy
-a density where generator-started short chains alone do not (docs/maths.md).
+from the same draws would change nothing. The released code differs (`redraw`): generator and inference network
+learn first, then x- is drawn anew, by a second chain from the updated generator's image of the same z. The first
+release had no second chain (`redraw_unrevised`). Both need two phases. Ours are `persistent` and `mixed`: all of
+the energy's x-, or those of every second place of the batch, come from a buffer of chains, which makes the
+energy a density where generator-started short chains alone do not (docs/maths.md).
 
 `pair` says which code is taught with x-. The `prior` draw that the generator-started x- came from is the paper's;
-the further a good energy moves x- from g(z), the more it shrinks the generator's loadings, Eq. (F3). A code that the
-latent chain has `reinferred` from x- does not, Eq. (F4), and serves a buffer's x- as well: these are then what the
-generator is taught, and `persistent` needs no generator-started chain.
+the further a good energy moves x- from g(z), the more it shrinks the generator's loadings, Eq. (F3). A code that
+the latent chain has `reinferred` from x- does not, Eq. (F4), and serves a buffer's x- as well: these are then what
+the generator is taught, and `persistent` needs no generator-started chain.
 
 The printed algorithm passes the un-revised z^ to the generator's and inference updates; Eqs. 18 and 19
 and the released code use the revised z+, and so do we.

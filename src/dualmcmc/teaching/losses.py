@@ -5,7 +5,7 @@
     (I1)  inference  -mean log q(z given x) over pairs (x, z)              minus one term of Eq. 19
     (V1)  ELBO       mean KL(q(z given x) || p(z)) - log p(x given z)      of generator and inference network
 
-Source: Cui & Han (2023), Appendix B.3; (V1) is the autoencoders'. All return scalars to minimise, in nats per image.
+Source: Cui & Han (2023), Appendix B.3; (V1): autoencoders'. All return scalars to minimise, in nats per image.
 """
 
 from __future__ import annotations

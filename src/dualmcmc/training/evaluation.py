@@ -6,8 +6,8 @@ that is, the share of held-out images that reconstruction (inference, then the l
 unexplained, plus the Fréchet distance between samples (after the test chain) and training images in the
 features of the inference network's trunk, as a share of those features' variance. The features move as
 the network learns, which the division allows for only in scale: the value ranks checkpoints of one run.
-It is no FID, and nothing to compare runs by. Without an inference network the features are pixels (`fd_pixels`) and
-codes come from the latent chain alone; without a generator there is no first term.
+It is no FID, and nothing to compare runs by. Without an inference network the features are pixels (`fd_pixels`)
+and codes come from the latent chain alone; without a generator there is no first term.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _spread(total: int, wanted: int, batch_size: int) -> list[list[int]]:
 
 
 def _reconstruct(model: Model, heldout: ImageSet, images: int, batch_size: int) -> tuple[dict[str, float], float]:
-    """MSE by inference and after the latent chain (those there are), and the variance of pixels about their mean."""
+    """MSE by inference and after the latent chain (those there are), and the pixels' variance about their mean."""
     lengths = {"mse_inference": 0, "mse_chain": None} if model.has("inference") else {"mse_chain": None}
     sums, n = dict.fromkeys(lengths, 0.0), 0
     seen = []

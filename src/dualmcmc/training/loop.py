@@ -262,7 +262,7 @@ class Trainer:
         self.optimiser.zero_grad()
 
     def _batch(self, step: int) -> tuple[Tensor, BatchNoise, Update]:
-        """This process's rows of global batch number `step`, (B / processes, C, S, S), their noise and what they are."""
+        """This process's rows of global batch number `step`, (B / processes, C, S, S), and their noise."""
         c, train = self.config, self.sets.train
         indices = data.batch_indices(step, images=len(train), batch_size=c.optim.batch_size, seed=c.seed)
         mirrored = None
