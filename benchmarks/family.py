@@ -8,8 +8,8 @@ block), with simple networks narrowed to that size, then three checks:
 
     distance        dual_mcmc's is below that of every other method with an energy; of each the better of generator
                     and data chain counts
-    reconstruction  dual_mcmc's MSE by inference and latent chain is below the best of every method that infers by a
-                    latent chain; autoencoders, which only infer, are shown beside and not judged
+    reconstruction  dual_mcmc's MSE by inference and latent chain is below the best of every method that infers by
+                    a latent chain; autoencoders only infer, and are shown beside, not judged
     Table 6         distances fall from cooperative to divergence_triangle, no_mcmc, dual_mcmc
 
 each by more than two standard errors of the difference. It goes on cell by cell where it was stopped. Exit code 1

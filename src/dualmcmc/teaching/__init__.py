@@ -6,15 +6,29 @@ it (`training/loop.py`) holds no mathematics. `base.py` is what the loop sees of
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from dualmcmc.methods import Method
+from dualmcmc.teaching.abp import ABPTeaching, ShortRunABPTeaching
+from dualmcmc.teaching.amortized import AmortizedTeaching
 from dualmcmc.teaching.base import Teaching, Update
+from dualmcmc.teaching.cooperative import CooperativeTeaching
+from dualmcmc.teaching.divergence_triangle import DivergenceTriangleTeaching
 from dualmcmc.teaching.dual_mcmc import DualMCMCTeaching
+from dualmcmc.teaching.hat import HatTeaching
+from dualmcmc.teaching.improved_cd import ImprovedCDTeaching
+from dualmcmc.teaching.jem import JEMTeaching
 from dualmcmc.teaching.losses import Losses, energy_loss, generator_loss, inference_loss
+from dualmcmc.teaching.no_mcmc import NoMCMCTeaching
+from dualmcmc.teaching.persistent import PersistentTeaching
+from dualmcmc.teaching.rae import RAETeaching
+from dualmcmc.teaching.recovery_likelihood import RecoveryLikelihoodTeaching
+from dualmcmc.teaching.short_run import ShortRunTeaching
+from dualmcmc.teaching.vae import VAETeaching
+from dualmcmc.teaching.vaebm import VAEBMTeaching
+from dualmcmc.teaching.wae import WAETeaching
 from dualmcmc.trio import Trio
 
 __all__ = [
+    "PAGES",
     "DualMCMCTeaching",
     "Losses",
     "Teaching",
@@ -25,30 +39,28 @@ __all__ = [
     "teaching",
 ]
 
-PAGES = {
-    "dual_mcmc": ("dual_mcmc", "DualMCMCTeaching"),
-    "cooperative": ("cooperative", "CooperativeTeaching"),
-    "amortized": ("amortized", "AmortizedTeaching"),
-    "divergence_triangle": ("divergence_triangle", "DivergenceTriangleTeaching"),
-    "no_mcmc": ("no_mcmc", "NoMCMCTeaching"),
-    "short_run": ("short_run", "ShortRunTeaching"),
-    "persistent": ("persistent", "PersistentTeaching"),
-    "improved_cd": ("improved_cd", "ImprovedCDTeaching"),
-    "recovery_likelihood": ("recovery_likelihood", "RecoveryLikelihoodTeaching"),
-    "vaebm": ("vaebm", "VAEBMTeaching"),
-    "hat": ("hat", "HatTeaching"),
-    "abp": ("abp", "ABPTeaching"),
-    "short_run_abp": ("abp", "ShortRunABPTeaching"),
-    "vae": ("vae", "VAETeaching"),
-    "wae": ("wae", "WAETeaching"),
-    "rae": ("rae", "RAETeaching"),
-    "jem": ("jem", "JEMTeaching"),
+PAGES: dict[str, type[Teaching]] = {
+    "dual_mcmc": DualMCMCTeaching,
+    "cooperative": CooperativeTeaching,
+    "amortized": AmortizedTeaching,
+    "divergence_triangle": DivergenceTriangleTeaching,
+    "no_mcmc": NoMCMCTeaching,
+    "short_run": ShortRunTeaching,
+    "persistent": PersistentTeaching,
+    "improved_cd": ImprovedCDTeaching,
+    "recovery_likelihood": RecoveryLikelihoodTeaching,
+    "vaebm": VAEBMTeaching,
+    "hat": HatTeaching,
+    "abp": ABPTeaching,
+    "short_run_abp": ShortRunABPTeaching,
+    "vae": VAETeaching,
+    "wae": WAETeaching,
+    "rae": RAETeaching,
+    "jem": JEMTeaching,
 }
-"""Each method's page here, and its class there."""
+"""Each method's page."""
 
 
 def teaching(trio: Trio, settings: Method) -> Teaching:
     """The module that teaches `trio` by the method of these settings."""
-    page, kind = PAGES[settings.name]
-    found: Teaching = getattr(import_module(f"dualmcmc.teaching.{page}"), kind)(trio, settings)
-    return found
+    return PAGES[settings.name](trio, settings)
