@@ -7,10 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import ablation
 import agreement
 import iteration
 import machine
@@ -79,3 +81,22 @@ def test_it_runs_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.Capt
 def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert iteration.main(["--cases", "nonsense"]) == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_an_ablation_changes_one_thing_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each variant is the base but for its own settings; the table has a row for each."""
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 16, 16), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", pixels)
+    words = ["--data", str(tmp_path / "images.npy"), "--out", str(tmp_path / "out"), "--quick"]
+    words += ["--variants", "mixed-reinferred", "--set", "optim.batch_size=8", "method.buffer=16"]
+    assert ablation.main(words) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[0] for row in rows[2:]] == ["| base", "| mixed-reinferred"]
+    kinds = {"base": ("reuse", "prior"), "mixed-reinferred": ("mixed", "reinferred")}
+    configs = {
+        name: json.loads((tmp_path / "out" / name / "cells/dual_mcmc/seed-0/config.json").read_text())["config"]
+        for name in kinds
+    }
+    for name, config in configs.items():
+        assert (config["method"].pop("negatives"), config["method"].pop("pair")) == kinds[name]
+    assert configs["base"] == configs["mixed-reinferred"]
