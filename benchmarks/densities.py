@@ -2,21 +2,21 @@
 
     python benchmarks/densities.py --json densities.json
 
-One row per method, and one for each other way in which dual-MCMC teaching may draw the energy's negatives: means over
-seeds (of networks, training set, order, noise and samples) with standard errors. KL is in nats, of the truth to
-exp(h / T) and to the generator's marginal; `near` is the share of samples within 3 deviations of a mode, `least` the
-share of the least frequent mode times the number of modes, `distance` the energy distance of samples to as many
-draws of the truth. The floor is the truth's own draws, the single Gaussian the best one: what a method must beat.
-`toy_family.py` has networks, settings and training.
+One row per method, and one for each other way of drawing dual-MCMC's negatives: means over seeds (of networks,
+training set, order, noise and samples) with standard errors. KL is in nats, of the truth to exp(h / T) and to the
+generator's marginal; `near` is the share of samples within 3 deviations of a mode, `least` the share of the least
+frequent mode times the number of modes, `distance` the energy distance of samples to as many draws of the truth.
+The floor is the truth's own draws; one Gaussian, the best one, is what a method must beat. Networks, settings and
+training are those of `dualmcmc.toy_family`, figures those of `dualmcmc.toy_figures`.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
@@ -25,9 +25,11 @@ import torch
 from machine import describe
 
 from dualmcmc.storage.files import write_json
-from dualmcmc.toy_family import ROWS, TRUTH, Figures, by_samples, figures, one_gaussian, train
+from dualmcmc.toy_family import ROWS, TRUTH, train
+from dualmcmc.toy_figures import Figures, by_samples, figures, one_gaussian
 
 COLUMNS = {
+    "seconds": ("s", 1.0),
     "kl": ("KL energy", 1.0),
     "generator_kl": ("KL generator", 1.0),
     "covered": ("near", 1.0),
@@ -36,7 +38,9 @@ COLUMNS = {
 }
 """Heading and scale of each figure."""
 
-Entry = dict[str, float]
+Entry = dict[str, float | None]
+Measure = Callable[[int], tuple[Figures, float | None]]
+"""A row's figures and seconds by seed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,14 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     seeds, n = range(options.seeds), options.samples
     print(f"{describe('cpu')}; {options.updates} updates, {options.seeds} seeds, {n} samples\n")
-    print("| method | updates | s | " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |")
-    print("|---" * (3 + len(COLUMNS)) + "|")
-    entries = {
-        "floor": row("floor", seeds, lambda seed: floor(n, seed)),
-        "one Gaussian": row("one Gaussian", seeds, lambda seed: one_gaussian(n=n, seed=seed)),
+    print("| method | " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |")
+    print("|---" * (1 + len(COLUMNS)) + "|")
+    rows: dict[str, Measure] = {
+        "floor": lambda seed: (floor(n, seed), None),
+        "one Gaussian": lambda seed: (one_gaussian(n=n, seed=seed), None),
+        **{name: partial(trained, name, options.updates, n) for name in options.methods},
     }
-    for name in options.methods:
-        entries[name] = row(name, seeds, lambda seed, name=name: one(name, options.updates, n, seed), options.updates)
+    entries = {name: row(name, seeds, measure) for name, measure in rows.items()}
     if options.json:
         about = {"machine": describe("cpu"), "updates": options.updates, "samples": n}
         write_json(options.json, {**about, "seeds": options.seeds, "results": entries})
@@ -79,35 +83,32 @@ def floor(n: int, seed: int) -> Figures:
     return Figures(0.0, 0.0, *by_samples(TRUTH.sample(n, torch.Generator().manual_seed(seed)), seed=seed))
 
 
-def one(name: str, updates: int, n: int, seed: int) -> tuple[Figures, float]:
+def trained(name: str, updates: int, n: int, seed: int) -> tuple[Figures, float]:
+    """A method's figures, and the seconds of its training."""
     began = perf_counter()
     trio = train(ROWS[name], updates=updates, seed=seed)
     seconds = perf_counter() - began
     return figures(trio, ROWS[name], n=n, seed=seed), seconds
 
 
-def row(
-    name: str, seeds: Sequence[int], measure: Callable[[int], Figures | tuple[Figures, float]], updates: int = 0
-) -> list[Entry]:
+def row(name: str, seeds: Sequence[int], measure: Measure) -> list[Entry]:
     """Measures a row, prints it, and returns its figures by seed."""
     entries: list[Entry] = []
     for seed in seeds:
-        found = measure(seed)
-        figures, seconds = found if isinstance(found, tuple) else (found, 0.0)
-        entries.append({**asdict(figures), "seconds": seconds})
-    cells = [over([scale * e[column] for e in entries]) for column, (_, scale) in COLUMNS.items()]
-    took = f"{fmean(e['seconds'] for e in entries):.0f}" if updates else "–"
-    print(f"| {name} | {updates or '–'} | {took} | " + " | ".join(cells) + " |", flush=True)
+        found, seconds = measure(seed)
+        entries.append({**asdict(found), "seconds": seconds})
+    cells = [over([e[column] for e in entries], scale) for column, (_, scale) in COLUMNS.items()]
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
     return entries
 
 
-def over(values: list[float]) -> str:
-    """Mean and standard error over seeds."""
-    if math.isnan(values[0]):
+def over(values: list[float | None], scale: float) -> str:
+    """Mean and standard error over seeds; a dash where there is none."""
+    found = [scale * value for value in values if value is not None]
+    if not found:
         return "–"
-    if len(values) == 1:
-        return f"{values[0]:.3g}"
-    return f"{fmean(values):.3g} ± {stdev(values) / len(values) ** 0.5:.1g}"
+    error = f" ± {stdev(found) / len(found) ** 0.5:.1g}" if len(found) > 1 else ""
+    return f"{fmean(found):.3g}{error}"
 
 
 if __name__ == "__main__":

@@ -356,6 +356,8 @@ class Model:
     ) -> Inpainting:
         if visible not in ("free", "clamped"):
             raise InputError(f"visible {visible!r}: expected free or clamped")
+        # VAEBM's chain moves the noise behind images of its own, so it cannot go on from one that was found.
+        data_steps = 0 if isinstance(self.config.method, methods.VAEBM) else data_steps
         chains = of_length(self._latent_chain(), latent_steps), self._data_chain(data_steps)
         start = self._latent_start(None)
         return inpaint(self.trio, x, hidden, *chains, noise=noise, start=start, visible_pixels=visible)

@@ -1,41 +1,40 @@
-"""Every method on 2-D states: small networks, settings to scale, one training loop, figures against the truth.
+"""Every method on 2-D states: small networks, settings to scale, one training loop.
 
 States live in the box [-1, 1]^2, where chains that start from uniform noise, clamped chains and kept buffers live.
-`TRUTH` fits it: five Gaussians of deviation 0.3 on a circle of radius 1, all in units of `UNIT` = 0.4, so that 2 draws
-in 10^7 lie outside. The best single Gaussian is 0.40 nats away. Neighbouring modes are 3.9 deviations apart, and
-30 steps of `CHAIN` diffuse over 3.7: chains pass from mode to mode, so whether an energy is a density is a question of
-its method, not of how far chains travel.
+`TRUTH` fits it: five Gaussians of deviation 0.3 on a circle of radius 1, in units of `UNIT` = 0.4; 1 draw in 10^7
+lies outside. The best single Gaussian is 0.40 nats away. Neighbouring modes are 3.9 deviations apart, and `CHAIN`
+diffuses over 3.7: chains pass from mode to mode, so whether an energy is a density is a question of its method,
+not of how far chains travel.
 
-T is 1, so that exp(h) is to be the density itself; weights that sources give for pixels at T << 1 are replaced by those
-that a divergence has. The exception is recovery likelihood, whose chains would not be stable: it keeps its own scale.
+T is 1, so that exp(h) is to be the density itself, and weights that sources give for pixels at T << 1 are replaced
+by those that a divergence has. Recovery likelihood is the exception: with T = 1 and steps long enough to relax,
+chains of its noisy levels, 30 times as long, did not stay stable; it keeps its released steps and temperatures.
+
+What a trained toy is worth is measured by `toy_figures.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dualmcmc import densities, methods
-from dualmcmc.drawing import draw
+from dualmcmc import methods
 from dualmcmc.extras import CodeDensity, Memory, Sampler
 from dualmcmc.methods import Chain, Method
 from dualmcmc.noise import BatchNoise
-from dualmcmc.sampling import generate, prior
 from dualmcmc.teaching import Teaching, Update, buffer, teaching
-from dualmcmc.toys import Mixture, energy_distance, kl_on_grid
+from dualmcmc.toys import Mixture
 from dualmcmc.trio import Trio
 
 UNIT = 0.4
 TRUTH = Mixture.ring(modes=5, radius=UNIT, deviation=0.3 * UNIT)
 LATENT_DIM, WIDTH = 2, 64
-EXTENT, CELLS = 3.5 * UNIT, 100
-"""Of the grid on which divergences are summed."""
 
 # -- settings ------------------------------------------------------------------------------------
 
@@ -57,7 +56,7 @@ _SCALE: Mapping[str, Any] = {
 """What a method has of these it takes over."""
 _OWN: Mapping[str, Mapping[str, Any]] = {
     "divergence_triangle": {"test_chain": Chain(steps=0, step=1.0)},
-    # |grad h| has the unit 1 / x, which the released penalty and range have for pixels
+    # Lengths to scale: the released penalty is on |grad h|^2
     "no_mcmc": {
         "test_chain": Chain(steps=0, step=1.0),
         "gradient_penalty": 0.1 * UNIT**2,
@@ -68,6 +67,7 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
     "improved_cd": {"data_chain": BOXED, "test_chain": BOXED, "energy_penalty": 0.0, "entropy_weight": 2.0},
     "jem": {"classes": len(TRUTH.means)},
     "recovery_likelihood": {"temperature": 0.0},
+    "wae": {"mmd_weight": 1.0},
     "vaebm": {"noise_chain": NOISE_CHAIN, "test_chain": NOISE_CHAIN},
     "abp": {"latent_chain": replace(LATENT_CHAIN, steps=30)},
     "short_run_abp": {"latent_chain": replace(LATENT_CHAIN, steps=30)},
@@ -93,7 +93,7 @@ ROWS: Mapping[str, Method] = MappingProxyType(
     | {f"dual_mcmc {mode}": _dual(negatives=mode) for mode in _MODES}
     | {f"dual_mcmc {mode} reinferred": _dual(negatives=mode, pair="reinferred") for mode in ("reuse", "mixed")}
 )
-"""Settings by name: every method's, and dual-MCMC's with other ways of drawing the energy's negatives and of pairing."""
+"""Settings by name: every method's, and dual-MCMC's with other negatives of the energy and other pairs."""
 
 # -- networks ------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ def toy_trio(settings: Method, *, seed: int = 0) -> Trio:
     if isinstance(settings, methods.NoMCMC):
         extra = Sampler(LATENT_DIM, settings.sigma, settings.sigma_range)
     return Trio(
-        **{name: made[name] for name in settings.PARTS},  # type: ignore[arg-type]
+        **{name: made[name] for name in settings.PARTS},
         latent_dim=LATENT_DIM,
         sigma=methods.sigma(settings),
         temperature=methods.temperature(settings),
@@ -230,89 +230,3 @@ def _finished(module: Teaching, x: Tensor) -> Trio:
         trio.extra = CodeDensity(LATENT_DIM)
         trio.extra.fit(trio.q(x)[0])
     return trio
-
-
-# -- figures -------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def samples(trio: Trio, settings: Method, n: int, *, seed: int = 0) -> Tensor:
-    """n draws of a trained toy (n, 2): `drawing.draw`, but draws of p(x given z) where that is the whole model."""
-    noise = BatchNoise(seed, range(n), path=("samples",))
-    if _generator_alone(settings):
-        return generate(trio, prior(trio, n, noise=noise), "draw", noise=noise)
-    return draw(trio, settings, (n, 2), methods.test_chain(settings), noise=noise)
-
-
-def _generator_alone(settings: Method) -> bool:
-    return isinstance(settings, (methods.VAE, methods.ABP, methods.ShortRunABP))
-
-
-def log_generated(trio: Trio, *, cells: int = 100, extent: float = 4.5) -> Callable[[Tensor], Tensor]:
-    """log p(x) = log of the integral of p(x, z) over z, summed over a grid on [-extent, extent]^2: (B, 2) to (B,)."""
-    axis = (torch.arange(cells) + 0.5) / cells * 2 * extent - extent
-    z = torch.cartesian_prod(axis, axis)
-    z = z[densities.standard_normal(z) > -14]
-    with torch.no_grad():
-        means, prior_terms = trio.g(z), densities.standard_normal(z)
-    constant = 2 * math.log(2 * extent / cells) - math.log(2 * math.pi * trio.sigma**2)
-
-    def log_density(x: Tensor) -> Tensor:
-        parts = [
-            (prior_terms - torch.cdist(part, means).square() / (2 * trio.sigma**2)).logsumexp(1)
-            for part in x.split(500)
-        ]
-        return torch.cat(parts) + constant
-
-    return log_density
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How far a trained toy is from the truth; NaN where a method has no such thing."""
-
-    kl: float
-    """KL(truth || exp(h / T)), nats; with an energy that corrects a generator, of the corrected density."""
-    generator_kl: float
-    """KL(truth || the generator's marginal), nats."""
-    covered: float
-    """Share of samples within 3 deviations of a mode (truth: 0.99)."""
-    least: float
-    """Share of the least frequent mode, times the number of modes (truth: 1)."""
-    distance: float
-    """Energy distance of samples to as many draws of the truth, in units of x."""
-
-
-def figures(trio: Trio, settings: Method, truth: Mixture = TRUTH, *, n: int = 5000, seed: int = 0) -> Figures:
-    """A trained toy against the truth, by n samples."""
-    drawn = samples(trio, settings, n, seed=seed)
-    kl = generator_kl = float("nan")
-    if trio.generator is not None and not isinstance(settings, (methods.WAE, methods.RAE)):
-        generated = log_generated(trio)
-        generator_kl = _kl(truth, generated)
-    if isinstance(settings, methods.VAEBM):
-        kl = _kl(truth, lambda x: generated(x) + trio.log_pi(x))
-    elif trio.energy is not None:
-        kl = _kl(truth, trio.log_pi)
-    return Figures(kl, generator_kl, *by_samples(drawn, truth, seed=seed))
-
-
-def one_gaussian(truth: Mixture = TRUTH, *, n: int = 5000, seed: int = 0) -> Figures:
-    """The figures of the Gaussian that has the truth's mean and covariance: what any method must beat."""
-    covariance = torch.cov(truth.means.T, correction=0) + truth.deviation**2 * torch.eye(2)
-    law = torch.distributions.MultivariateNormal(truth.means.mean(0), covariance)
-    kl = _kl(truth, law.log_prob)
-    eps = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
-    return Figures(kl, kl, *by_samples(law.mean + eps @ law.scale_tril.T, truth, seed=seed))
-
-
-def _kl(truth: Mixture, learned: Callable[[Tensor], Tensor]) -> float:
-    return kl_on_grid(truth.log_density, learned, extent=EXTENT, cells=CELLS)
-
-
-def by_samples(drawn: Tensor, truth: Mixture = TRUTH, *, seed: int = 0) -> tuple[float, float, float]:
-    """`Figures.covered`, `least` and `distance` of samples (n, 2)."""
-    shares = truth.shares(drawn)
-    others = truth.sample(len(drawn), torch.Generator().manual_seed(seed + 1_000_000))
-    least = float(shares.min() * len(shares))
-    return float(shares.sum()), least, energy_distance(drawn, others)

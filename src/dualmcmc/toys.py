@@ -1,4 +1,4 @@
-"""2-D densities that are known exactly, to see whether a learned energy is one, and how far samples are from them."""
+"""2-D densities that are known exactly: is a learned energy one of them, and how far are samples from it?"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Mixture:
         return torch.where(distance < 3 * self.deviation, mode, -1)
 
     def shares(self, x: Tensor) -> Tensor:
-        """Share of samples x (N, 2) by the mode that they are `nearest` to: (M,); what is beyond all is missing."""
+        """Share of samples x (N, 2) by the mode that they are `nearest` to, (M,); those beyond all are missing."""
         counts = torch.bincount(self.nearest(x) + 1, minlength=len(self.means) + 1)
         return counts[1:] / len(x)
 

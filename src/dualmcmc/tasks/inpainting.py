@@ -26,9 +26,13 @@ Found = dict[tuple[str, str], Comparison]
 
 
 def stages_of(model: Model) -> list[str]:
-    """Which of `STAGES` a model goes through: without inference network the latent chain starts at noise."""
+    """Which of `STAGES` a model goes through: without inference network the latent chain starts at noise.
+
+    VAEBM's data chain moves the noise behind images of its own, and has no part in it.
+    """
     part = {"inference": "inference", "latent_chain": "generator", "data_chain": "energy"}
-    return [stage for stage in STAGES if model.has(part[stage])]
+    own = [stage for stage in STAGES if model.has(part[stage])]
+    return own[:-1] if isinstance(model.config.method, methods.VAEBM) else own
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from dualmcmc import __version__
 from dualmcmc.data import ImageSet
 from dualmcmc.data.order import spread
 from dualmcmc.errors import InputError
-from dualmcmc.methods import start
+from dualmcmc.methods import RecoveryLikelihood, start
 from dualmcmc.metrics import Comparison
 from dualmcmc.model import Model
 from dualmcmc.parallel import Processes
@@ -87,7 +87,9 @@ class Setting:
         """What a protocol holds beside data: code, weights, seed, machine, chains."""
         model, method = self.model, self.model.config.method
         names = ("data_chain", "latent_chain", "test_chain", "noise_chain")
-        chains = {name: asdict(getattr(method, name)) for name in names if hasattr(method, name)}
+        chains: dict[str, Any] = {name: asdict(getattr(method, name)) for name in names if hasattr(method, name)}
+        if isinstance(method, RecoveryLikelihood):  # its chain is a schedule
+            chains |= {name: getattr(method, name) for name in ("levels", "level_steps", "step_scale", "test_noise")}
         seen = {"step": model.step, "seed": self.seed, "batch_size": self.batch_size}
         machine = {"device": model.device.type, "precision": model.precision, "torch": torch.__version__}
         return {

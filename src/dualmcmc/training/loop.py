@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -318,8 +319,9 @@ class Trainer:
 
     def _summary(self, window: list[dict[str, float]]) -> dict[str, Any]:
         """Means over the steps since the last log line, rates, and each part's share of the time."""
-        names = [name for name in window[0] if name not in ("stop", "seconds")]
-        line: dict[str, Any] = {name: sum(figures[name] for figures in window) / len(window) for name in names}
+        # A method may change what it teaches within a window (VAEBM): each figure's mean is over those that have it.
+        names = dict.fromkeys(name for figures in window for name in figures if name not in ("stop", "seconds"))
+        line: dict[str, Any] = {name: fmean(f[name] for f in window if name in f) for name in names}
         if "energy_gap_h" in line:
             line["energy_gap"] = line["energy_gap_h"] / self.trio.temperature
         groups = zip(optimisation.networks(self.trio), self.optimiser.param_groups, strict=True)
