@@ -4,7 +4,7 @@
     python benchmarks/family.py --data REF --preset cifar10_simple --out DIR --features NAME --feature-weights FILE
 
 `dualmcmc compare` at --size pixels (by the data rule's Lanczos resize, which averages over a little more than a
-block), with simple networks narrowed to that size, then three checks:
+block), with simple networks narrowed to that size, rates and chains for minutes, then three checks:
 
     distance        dual_mcmc's is below that of every other method with an energy; of each the better of generator
                     and data chain counts
@@ -34,9 +34,31 @@ from dualmcmc.storage.files import write_json
 OURS = "dual_mcmc"
 TABLE_6 = ("cooperative", "divergence_triangle", "no_mcmc", OURS)
 WIDTHS = ("networks.energy_width", "networks.generator_width", "networks.inference_width")
+RATES = ("optim.energy.rate=4e-4", "optim.generator.rate=1e-3", "optim.inference.rate=1e-3")
+"""A budget of minutes is short for the presets' rates; these are for all methods."""
+SHORT = ("steps=5", "step=1.2247")
+"""A data chain of 5 steps with the drift, 5 s^2 / 2 = 3.75, of the presets' 30 steps of 0.5."""
+OWN = (
+    *(
+        f"{method}:method.{chain}_chain.{change}"
+        for method in (OURS, "cooperative", "amortized", "hat")
+        for chain in ("data", "test")
+        for change in SHORT
+    ),
+    f"{OURS}:method.latent_chain.steps=3",
+    f"{OURS}:method.latent_chain.step=0.18",
+    f"{OURS}:method.generator_model_weight=4",
+)
+"""Time for updates instead of chains, for methods that have the preset's; docs/log.md has what was tried."""
 SETTINGS = {
-    "fashion_mnist": tuple(f"{name}=16" for name in WIDTHS),
-    "cifar10_simple": ("networks.latent_dim=64", "optim.batch_size=64", *(f"{name}=32" for name in WIDTHS)),
+    "fashion_mnist": (*(f"{name}=16" for name in WIDTHS), *RATES, *OWN),
+    "cifar10_simple": (
+        "networks.latent_dim=64",
+        "optim.batch_size=64",
+        *(f"{name}=32" for name in WIDTHS),
+        *RATES,
+        *OWN,
+    ),
 }
 """At 16 pixels; at the presets' own size they are the presets'."""
 QUICK = tuple(f"{name}=8" for name in WIDTHS)

@@ -89,7 +89,8 @@ class Setting:
         names = ("data_chain", "latent_chain", "test_chain", "noise_chain")
         chains: dict[str, Any] = {name: asdict(getattr(method, name)) for name in names if hasattr(method, name)}
         if isinstance(method, RecoveryLikelihood):  # its chain is a schedule
-            chains |= {name: getattr(method, name) for name in ("levels", "level_steps", "step_scale", "test_noise")}
+            own = ("levels", "level_steps", "step_scale", "test_noise")
+            chains |= {name: getattr(method, name) for name in own}
         seen = {"step": model.step, "seed": self.seed, "batch_size": self.batch_size}
         machine = {"device": model.device.type, "precision": model.precision, "torch": torch.__version__}
         return {

@@ -319,7 +319,7 @@ class Trainer:
 
     def _summary(self, window: list[dict[str, float]]) -> dict[str, Any]:
         """Means over the steps since the last log line, rates, and each part's share of the time."""
-        # A method may change what it teaches within a window (VAEBM): each figure's mean is over those that have it.
+        # A method may change what it teaches within a window (VAEBM): a figure's mean is over those that have it.
         names = dict.fromkeys(name for figures in window for name in figures if name not in ("stop", "seconds"))
         line: dict[str, Any] = {name: fmean(f[name] for f in window if name in f) for name in names}
         if "energy_gap_h" in line:
