@@ -19,7 +19,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from time import perf_counter
+from time import process_time
 
 import torch
 from machine import describe
@@ -29,7 +29,7 @@ from dualmcmc.toy_family import ROWS, TRUTH, train
 from dualmcmc.toy_figures import Figures, by_samples, figures, one_gaussian
 
 COLUMNS = {
-    "seconds": ("s", 1.0),
+    "seconds": ("CPU s", 1.0),
     "kl": ("KL energy", 1.0),
     "generator_kl": ("KL generator", 1.0),
     "covered": ("near", 1.0),
@@ -84,10 +84,10 @@ def floor(n: int, seed: int) -> Figures:
 
 
 def trained(name: str, updates: int, n: int, seed: int) -> tuple[Figures, float]:
-    """A method's figures, and the seconds of its training."""
-    began = perf_counter()
+    """A method's figures, and the processor's seconds of its training."""
+    began = process_time()
     trio = train(ROWS[name], updates=updates, seed=seed)
-    seconds = perf_counter() - began
+    seconds = process_time() - began
     return figures(trio, ROWS[name], n=n, seed=seed), seconds
 
 
@@ -107,8 +107,8 @@ def over(values: list[float | None], scale: float) -> str:
     found = [scale * value for value in values if value is not None]
     if not found:
         return "–"
-    error = f" ± {stdev(found) / len(found) ** 0.5:.1g}" if len(found) > 1 else ""
-    return f"{fmean(found):.3g}{error}"
+    error = stdev(found) / len(found) ** 0.5 if len(found) > 1 else 0.0
+    return f"{fmean(found):.3g}" + (f" ± {error:.1g}" if error else "")
 
 
 if __name__ == "__main__":

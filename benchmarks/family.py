@@ -182,8 +182,10 @@ def below(title: str, a: Estimate | None, b: Estimate | None) -> tuple[bool, str
     if b is None:
         return True, f"{title}: the second has no figures ({a.mean:.4g})"
     gap = b.mean - a.mean
-    if a.standard_error is None or b.standard_error is None:
+    if a.standard_error is None and b.standard_error is None:
         return gap > 0, f"{title}: {a.mean:.4g}, {b.mean:.4g}"
+    if a.standard_error is None or b.standard_error is None:
+        return False, f"{title}: {a.mean:.4g}, {b.mean:.4g}; undecided, as one has a single seed"
     error = (a.standard_error**2 + b.standard_error**2) ** 0.5
     return gap > 2 * error, f"{title}: {a.mean:.4g}, {b.mean:.4g}, {gap / max(error, 1e-300):+.1f} standard errors"
 

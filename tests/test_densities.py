@@ -1,7 +1,7 @@
 """Every method on a 2-D mixture of known density: its energy, its generator or its samples come near it.
 
-400 updates each. Bounds in nats are half as much again as the worst of three seeds, and at most the 0.40 of the best
-single Gaussian. Each mode's share is within 5 binomial standard deviations of 1 in 5.
+400 updates each. Bounds in nats are half as much again as the worst of three seeds, and at most the 0.40 of the
+best single Gaussian. Each mode's share is within 5 binomial standard deviations of 1 in 5.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ BOUNDS = {
     # The chain's law is not the posterior, to which the generator's marginal would belong.
     "short_run_abp": Bound(generator_kl=0.4),
     "vae": Bound(generator_kl=0.35),
-    # Codes of a deterministic encoder, from a prior that they do not quite follow; one Gaussian has 0.91 near modes.
+    # Deterministic encoders' codes, from a prior that they do not quite follow; one Gaussian has 0.91 near modes.
     "wae": Bound(near=0.8),
     "rae": Bound(near=0.85),
     "jem": Bound(kl=0.04),

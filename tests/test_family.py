@@ -125,7 +125,8 @@ def small(method: str, images: Images, family: Any, norm: Any) -> Config:
     short |= {"vae_steps": 1} if hasattr(m, "vae_steps") else {}
     short |= {"levels": 2, "level_steps": 1} if hasattr(m, "levels") else {}
     short |= {"classes": 3} if hasattr(m, "classes") else {}
-    return replace(config, images=images, networks=networks, method=replace(m, **short))
+    optim = replace(config.optim, batch_size=2)
+    return replace(config, images=images, networks=networks, method=replace(m, **short), optim=optim)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -261,6 +262,61 @@ def test_jem_needs_labels_and_takes_the_classes_of_the_data(tmp_path: Path) -> N
     with pytest.raises(InputError, match="needs labels"):
         train(tmp_path / "none", {**changes_of("jem"), "data": str(tmp_path / "plain.npy")}, "jem")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "what"),
+    [
+        ("dual_mcmc", {"method.negatives": "mixed", "optim.batch_size": 15}, "even number"),
+        ("improved_cd", {"method.data_chain.steps": 0}, "steps is 0"),
+        ("improved_cd", {"method.buffer": 16}, "two states"),
+        ("wae", {"optim.batch_size": 1}, "two images"),
+        ("dual_mcmc", {"run.minutes": 1.0, "optim.schedule": "cosine"}, "budget of time"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused_before_anything_is_written(
+    method: str, changes: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=what):
+        train(tmp_path / "run", {**changes_of(method), **changes}, method)
+    assert not (tmp_path / "run").exists()
+
+
+def test_init_takes_the_networks_that_methods_share_and_refuses_others(tmp_path: Path) -> None:
+    """VAE to dual-MCMC: generator and inference network; JEM's logits are no network of both."""
+    train(tmp_path / "vae", changes_of("vae"), "vae")
+    source = Model.from_pretrained(tmp_path / "vae").trio
+    trio = setup.new_trio(tiny(SHORT))
+    setup.start_from(trio, tmp_path / "vae", tiny(SHORT))
+    z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(trio.g(z), source.g(z))
+    train(tmp_path / "jem", changes_of("jem"), "jem")
+    before = {name: value.clone() for name, value in trio.state_dict().items()}
+    with pytest.raises(InputError, match="another energy network"):
+        setup.start_from(trio, tmp_path / "jem", tiny(SHORT))
+    config = tiny(changes_of("persistent"), "persistent")
+    with pytest.raises(InputError, match="no network"):
+        setup.start_from(setup.new_trio(config), tmp_path / "vae", config)
+    assert all(torch.equal(value, before[name]) for name, value in trio.state_dict().items())
+
+
+def test_vaebms_data_chain_has_no_part_in_inpainting(tmp_path: Path) -> None:
+    train(tmp_path / "run", changes_of("vaebm"), "vaebm")
+    model, x = Model.from_pretrained(tmp_path / "run"), torch.zeros(2, 1, 8, 8)
+    stages = model.inpainting_stages(x, "center:4")
+    assert torch.equal(stages.by_data_chain, stages.by_latent_chain)
+    with pytest.raises(InputError, match="data_steps 0"):
+        model.inpaint(x, "center:4", data_steps=3)
+
+
+def test_figures_of_a_window_are_means_over_the_updates_that_have_them(tmp_path: Path) -> None:
+    """VAEBM changes what it teaches after update 3; the second window has one update of either kind."""
+    changes = {**changes_of("vaebm"), "method.vae_steps": 3, "run.log_every": 2}
+    train(tmp_path / "two", changes, "vaebm")
+    train(tmp_path / "one", {**changes, "run.log_every": 1}, "vaebm")
+    single = log(tmp_path / "one")
+    assert log(tmp_path / "two")[1]["loss_generator"] == single[2]["loss_generator"]
+    assert log(tmp_path / "two")[1]["loss_energy"] == single[3]["loss_energy"]
 
 
 def test_a_run_is_not_resumed_by_another_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

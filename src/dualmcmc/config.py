@@ -67,6 +67,11 @@ def _check_together(config: Config) -> None:
             "setting method.data_chain.temperature is 0: training needs T > 0, since log pi = h / T; "
             "a test chain may have T = 0"
         )
+    if config.run.minutes and config.optim.schedule in ("linear", "cosine"):
+        raise InputError(
+            f"setting optim.schedule is {config.optim.schedule!r}, which falls towards a last update that a "
+            "budget of time does not know: bound the run by updates, or choose another schedule"
+        )
     wide = config.images.size >= 64 and config.networks.family == "residual"
     for name in ("energy_width", "generator_width"):
         width = getattr(config.networks, name)

@@ -65,7 +65,7 @@ class CodeDensity(nn.Module):
 
     def forward(self, eps: Tensor) -> Tensor:
         """Draws of the density from draws eps (B, d) of N(0, I): (B, d)."""
-        return self.mean + eps @ self.scale.T
+        return self.mean + (self.scale * eps[:, None]).sum(2)  # no matrix product, which autocast would round
 
 
 class Memory(nn.Module):

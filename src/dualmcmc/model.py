@@ -220,6 +220,8 @@ class Model:
     def log_density(self, images: Pictures, *, batch_size: int = 64) -> Tensor:
         """log pi(x) = h(x) / T in nats, up to one constant; T is the training data chain's. Returns (N,).
 
+        Of vaebm it is the correction of the VAE's density alone, as that density is not known in closed form.
+
         Raises:
             InputError: images of another size, range or type.
         """
@@ -289,7 +291,7 @@ class Model:
             seed: of all randomness, the places of blocks included.
             keys: one integer per image; None: 0 to N - 1.
             latent_steps: length of the latent chain, which explains the visible pixels; None: as in training.
-            data_steps: length of the data chain after it; None: the run's test chain.
+            data_steps: length of the data chain after it; None: the run's test chain (vaebm: 0, the only one).
             visible: whether the data chain may move visible pixels (free) or holds them (clamped).
             paste: put the given visible pixels into the result; False: the model's own image (paper's figures).
             batch_size: images at once; changes speed and memory only.
@@ -356,8 +358,10 @@ class Model:
     ) -> Inpainting:
         if visible not in ("free", "clamped"):
             raise InputError(f"visible {visible!r}: expected free or clamped")
-        # VAEBM's chain moves the noise behind images of its own, so it cannot go on from one that was found.
-        data_steps = 0 if isinstance(self.config.method, methods.VAEBM) else data_steps
+        if isinstance(self.config.method, methods.VAEBM):
+            if data_steps:
+                raise InputError("vaebm's data chain moves the noise behind images of its own: give data_steps 0")
+            data_steps = 0
         chains = of_length(self._latent_chain(), latent_steps), self._data_chain(data_steps)
         start = self._latent_start(None)
         return inpaint(self.trio, x, hidden, *chains, noise=noise, start=start, visible_pixels=visible)

@@ -15,7 +15,7 @@ from dualmcmc import __version__
 VERBS = {
     "train": (
         "train",
-        "train three networks: train PRESET [--data REF] [--out RUN] [--field.path value ...]",
+        "train a preset's networks: train PRESET [--method NAME] [--data REF] [--out RUN] [--field.path value]",
     ),
     "sample": ("sample", "draw images from the generator and after the data chain: sample RUN [-n N]"),
     "reconstruct": ("reconstruct", "explain images and measure it: reconstruct RUN --data REF"),

@@ -27,7 +27,6 @@ from dualmcmc import config as configs
 from dualmcmc.compare.children import receive
 from dualmcmc.compare.job import MEASURING_SEED, NOISE_STEPS, TASKS
 from dualmcmc.data.rule import to_uint8
-from dualmcmc.devices import peak_memory
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.model import Model
 from dualmcmc.storage import checkpoints
@@ -64,7 +63,7 @@ def carry_out(request: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"status": "done", "reason": None, "figures": {}, "machine": _machine(request)}
     found["version"] = __version__
     try:
-        peak = _train(request, run)
+        _train(request, run)
     except TrainingError as error:
         if "diverged" not in str(error):
             raise
@@ -75,24 +74,21 @@ def carry_out(request: dict[str, Any]) -> dict[str, Any]:
         if (run.path / "config.json").exists():
             raise
         return {**found, "status": "refused", "reason": str(error)}
-    return {**found, **_trained(run), "peak_memory_bytes": peak, **_measure(request, run)}
+    return {**found, **_trained(run), **_measure(request, run)}
 
 
-def _train(request: dict[str, Any], run: RunFolder) -> int | None:
-    """Trains what is left; returns the peak of memory, None if nothing was left (another process had it)."""
+def _train(request: dict[str, Any], run: RunFolder) -> None:
+    """Trains what is left."""
     begun = (run.path / "config.json").is_file()
     if begun and not checkpoints.steps(run.checkpoints):
         shutil.rmtree(run.path)  # it was killed before its first checkpoint, that of step 0
         begun = False
     settings = configs.from_dict(request["config"])
     trainer = Trainer(settings, run.path, device=request["device"], resume=begun, quiet=True)
-    before = checkpoints.steps(run.checkpoints)[-1] if begun else 0
     steps = trainer.train().steps
-    peak = peak_memory(torch.device(request["torch_device"])) if steps > before else None
     assert trainer.occasions is not None
     if not run.model.is_dir() or _step(run) != steps:  # it was killed between its last checkpoint and the model
         trainer.occasions.save(steps)
-    return peak
 
 
 def _step(run: RunFolder) -> int:
@@ -101,12 +97,15 @@ def _step(run: RunFolder) -> int:
 
 
 def _trained(run: RunFolder) -> dict[str, Any]:
-    """What training took, by its last checkpoint."""
+    """What training took, by its last checkpoint and its log, whose lines hold the process's peak of memory."""
     checkpoint, _ = checkpoints.newest(run.checkpoints)
     method, remarks = run.read_config().method, []
     if isinstance(method, methods.VAEBM) and checkpoint.step <= method.vae_steps:
         remarks.append(f"no energy was learned: method.vae_steps is {method.vae_steps:,}")
-    return {"updates": checkpoint.step, "seconds": checkpoint.state["seconds"], "remarks": remarks}
+    lines = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
+    peak = max(line["peak_memory_bytes"] for line in lines if line["kind"] == "train")
+    seconds = checkpoint.state["seconds"]
+    return {"updates": checkpoint.step, "seconds": seconds, "peak_memory_bytes": peak, "remarks": remarks}
 
 
 def _measure(request: dict[str, Any], run: RunFolder) -> dict[str, Any]:

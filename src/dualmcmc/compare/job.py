@@ -77,13 +77,6 @@ class Job:
             if not any(change in self._having(method) for method in METHODS):
                 who = f"method {change.only}" if change.only else "no method"
                 raise InputError(f"--set {change}: {who} has {'no' if change.only else 'a'} setting {change.path}")
-        for method in self.methods:
-            schedule = self.settings(Cell(method, self.seed)).optim.schedule
-            if self.budget.minutes and schedule in ("linear", "cosine"):
-                raise InputError(
-                    f"setting optim.schedule is {schedule!r}, which falls towards a last update that a budget of "
-                    "time does not know: give --budget in updates, or another schedule"
-                )
 
     @property
     def cells(self) -> list[Cell]:

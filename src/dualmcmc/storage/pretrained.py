@@ -1,7 +1,8 @@
 """The model folder: what users ship. `model.safetensors`, `config.json`, a model card; never pickle.
 
 Weights are those of the average (EMA) of a run, spectral norm folded in, under plain names
-`energy.*`, `generator.*`, `inference.*`. `scores.json` holds quantiles of training images' log-densities.
+`energy.*`, `generator.*`, `inference.*`, those that the method has, and `extra.*`, what it draws from beside them
+(`extras.py`). `scores.json` holds quantiles of training images' log-densities.
 """
 
 from __future__ import annotations
@@ -261,7 +262,7 @@ library_name: dualmcmc
 pipeline_tag: unconditional-image-generation
 tags: [energy-based-model, langevin, dualmcmc]
 ---
-# {settings.preset}: energy network, generator and inference network
+# {settings.preset}: {", ".join(settings.method.PARTS)}
 
 Learned by `{settings.method.name}` on `{settings.data}` ({images.size}x{images.size}, {images.channels} channels),
 {step} updates of {settings.optim.batch_size} images; {nets.family} networks, {nets.latent_dim} latent dimensions.
@@ -274,6 +275,13 @@ x = model.sample(16)  # (16, {images.channels}, {images.size}, {images.size}) in
 ```
 
 Weights are the average over training (EMA), spectral norm folded in. `config.json` holds every setting.
-The log-density is known up to one constant, and only where the training chain explores; see the library's
-docs/maths.md before using it as a score.
+{_caveat(settings)}"""
+
+
+def _caveat(settings: Config) -> str:
+    """What to know of the log-density, if there is one."""
+    if "energy" not in settings.method.PARTS:
+        return ""
+    return """The log-density is known up to one constant, and only where the training chain explores; see the
+library's docs/maths.md before using it as a score.
 """

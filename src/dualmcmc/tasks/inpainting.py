@@ -55,9 +55,11 @@ def inpainting(
     """
     model, method = setting.model, setting.model.config.method
     own = stages_of(model)
+    if data_steps is None:
+        data_steps = methods.test_chain(method).steps if "data_chain" in own else 0
     how: dict[str, Any] = {
         "latent_steps": methods.latent_chain(method).steps if latent_steps is None else latent_steps,
-        "data_steps": methods.test_chain(method).steps if data_steps is None else data_steps,
+        "data_steps": data_steps,
         "visible": visible,
     }
     figures, pictures = {}, {}

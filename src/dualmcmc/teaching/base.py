@@ -66,6 +66,17 @@ class Teaching(nn.Module):
         """`PHASES`, or as many as the settings ask for."""
         return self.PHASES
 
+    def check(self, places: range, batch: int) -> None:
+        """Refuses settings that cannot be taught with so many images at a time, before anything is written.
+
+        Arguments:
+            places: this process's of the global batch.
+            batch: images in the global batch.
+
+        Raises:
+            InputError: saying what to change; most methods take any.
+        """
+
     def frozen(self) -> Trio:
         """alpha_t, theta_t, phi_t: the trio's current parameters, for the chains."""
         if not self._copies:

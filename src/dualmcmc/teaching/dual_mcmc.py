@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dualmcmc.errors import InputError
 from dualmcmc.methods import DualMCMC
-from dualmcmc.noise import Noise
+from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.sampling import Synthesis, explain, generate, prior, revise, synthesise
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.teaching import buffer
@@ -53,6 +53,11 @@ class DualMCMCTeaching(Teaching):
     def phases(self) -> int:
         """Two where the energy learns from the updated generator."""
         return 2 if self.settings.negatives in self.REDRAWING else 1
+
+    def check(self, places: range, batch: int) -> None:
+        """`mixed` halves the places."""
+        if self.settings.negatives == "mixed":
+            _halved(BatchNoise(0, places), len(places))
 
     def losses(self, x_data: Tensor, noise: Noise, watch: Stopwatch, update: Update) -> Losses:
         """One iteration of Algorithm 1, or a phase of it: x_data (B, *), here (B, C, S, S) in [-1, 1]."""

@@ -5,7 +5,6 @@ Source: Nijkamp et al. (2019) for the first; Du & Mordatch (2019), Grathwohl et 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from dualmcmc.drawing import uniform
@@ -21,7 +20,10 @@ def uniform_as(x: Tensor, *, noise: Noise) -> Tensor:
 
 def filled(x: Tensor, depth: int, *, noise: Noise) -> Tensor:
     """A new buffer for batches like x (B, *), all uniform noise: (B, depth, *)."""
-    return torch.stack([uniform_as(x, noise=noise.stream("buffer", "filling", slot)) for slot in range(depth)], 1)
+    states = x.new_empty(len(x), depth, *x.shape[1:])
+    for slot in range(depth):
+        states[:, slot] = uniform_as(x, noise=noise.stream("buffer", "filling", slot))
+    return states
 
 
 def visit(

@@ -62,13 +62,23 @@ class ImprovedCDTeaching(Teaching):
 
     settings: ImprovedCD
 
-    def losses(self, x_data: Tensor, noise: Noise, watch: Stopwatch, update: Update) -> Losses:
-        """One update: x_data (B, *), here (B, C, S, S) in [-1, 1]."""
+    def check(self, places: range, batch: int) -> None:
+        """The last step and, for the entropy, neighbours must exist."""
         s = self.settings
         if not s.data_chain.steps:
             raise InputError(
                 "setting method.data_chain.steps is 0: improved_cd differentiates the last of 1 or more"
             )
+        if s.entropy_weight and buffer.depth(s.buffer, batch) == 1:
+            raise InputError(
+                f"setting method.buffer is {s.buffer}: the entropy term needs two states for each image of a "
+                "batch; enlarge it, or set method.entropy_weight 0"
+            )
+
+    def losses(self, x_data: Tensor, noise: Noise, watch: Stopwatch, update: Update) -> Losses:
+        """One update: x_data (B, *), here (B, C, S, S) in [-1, 1]."""
+        s = self.settings
+        self.check(range(len(x_data)), update.batch or len(x_data))
         frozen = self.begin_update()
         if s.dequantise:
             x_data = dequantised(x_data, noise=noise)
@@ -78,11 +88,11 @@ class ImprovedCDTeaching(Teaching):
         start = self._augmented(visit, noise)
         own = noise.stream("data_chain")
         before = langevin(frozen.h, start, replace(s.data_chain, steps=s.data_chain.steps - 1), noise=own)
+        watch.mark("data_chain")
         end = last_step(self.trio, before, s.data_chain, noise=own)
         near = self._neighbours(visit.slots, noise)
         x_model = end.detach()
         buffer.put_back(self.rows["buffer"], visit.slots, x_model)
-        watch.mark("data_chain")
 
         energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
         # The frozen copy passes gradients to its input only: h_fixed.
@@ -108,11 +118,6 @@ class ImprovedCDTeaching(Teaching):
         """Distinct states of each place's slots but the one given, (B, n, *); all of them where they are few."""
         states, s = self.rows["buffer"], self.settings
         places, depth = states.shape[:2]
-        if depth == 1 and s.entropy_weight:
-            raise InputError(
-                f"setting method.buffer is {s.buffer}: the entropy term needs two states for each image of a "
-                "batch; enlarge it, or set method.entropy_weight 0"
-            )
         order = noise.stream("neighbours").uniform_like(torch.empty(places, depth, device=states.device))
         order[torch.arange(places, device=states.device), slots] = -1  # never among the largest
         chosen = order.topk(min(s.neighbours, depth - 1), dim=1).indices

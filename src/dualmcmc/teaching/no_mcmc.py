@@ -126,7 +126,7 @@ def posterior_score(
         z: their codes, (B, d).
         sigma: of p(x given z), a scalar.
         deviations: of the draws z' around z, (d,).
-        draws: K; one after another, so that no more than B images are in the making.
+        draws: K; one after another, so that no more than B images are in the making; all K B are kept.
         noise: of the draws.
 
     Returns:
@@ -141,5 +141,7 @@ def posterior_score(
         log_q = densities.standard_normal(eps) - deviations.log().sum()
         log_weights.append(log_likelihood(x, means[-1], sigma) + densities.standard_normal(drawn) - log_q)
     log_weight = torch.stack(log_weights)
-    mean = torch.einsum("kb,kb...->b...", log_weight.softmax(0), torch.stack(means))
+    weights = log_weight.softmax(0).reshape(draws, len(x), *(1 for _ in x.shape[1:]))
+    # No matrix product, which autocast would round: the difference to x is divided by sigma^2.
+    mean = torch.stack([weight * each for weight, each in zip(weights, means, strict=True)]).sum(0)
     return (mean - x) / sigma**2, log_weight.logsumexp(0) - math.log(draws)

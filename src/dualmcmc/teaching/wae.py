@@ -19,6 +19,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dualmcmc import densities
+from dualmcmc.errors import InputError
 from dualmcmc.methods import WAE
 from dualmcmc.noise import Noise
 from dualmcmc.sampling import prior
@@ -37,6 +38,11 @@ class WAETeaching(Teaching):
     """
 
     settings: WAE
+
+    def check(self, places: range, batch: int) -> None:
+        """The MMD compares pairs of codes."""
+        if len(places) < 2:
+            raise InputError("method wae needs two images or more on each process: enlarge optim.batch_size")
 
     def losses(self, x_data: Tensor, noise: Noise, watch: Stopwatch, update: Update) -> Losses:
         """One update: x_data (B, *), here (B, C, S, S) in [-1, 1]."""

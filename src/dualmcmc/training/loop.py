@@ -89,6 +89,7 @@ class Trainer:
         began = time.monotonic()
         done, state, notes = self._prepare()
         self.attempt: int = state["attempt"]
+        self.spent: float = state["seconds"]  # on updates, by this process's clock
         self.state = state
         memory = self.teaching.memory(self.accelerator.gather)
         with ExitStack() as stack:
@@ -135,6 +136,7 @@ class Trainer:
             )
         c = self.config = setup.with_classes(c, self.sets.train)
         self._build()
+        self.teaching.check(self.rows, c.optim.batch_size)
         done, state, notes = 0, {"attempt": 0, "best": None, "seconds": 0.0}, self._data_notes()
         if self.resume:
             setup.check_same_data(self.run, self.sets.train)
@@ -195,13 +197,13 @@ class Trainer:
         window: list[dict[str, float]] = []
         began = time.monotonic()
         for step in range(done, r.steps):
-            if r.minutes and self.state["seconds"] >= 60 * r.minutes:
+            if r.minutes and self.spent >= 60 * r.minutes:
                 break  # resumed after its time was spent
             figures = self._update(step)
             window.append(figures)
             done, stopping = step + 1, figures["stop"] > 0
             last = done == r.steps or bool(r.minutes and figures["seconds"] >= 60 * r.minutes)
-            self.state["seconds"] = figures["seconds"]
+            self.state["seconds"] = self.spent
             if done % r.log_every == 0 or last:
                 self._log(done, window, (time.monotonic() - began) / len(window))
                 window.clear()
@@ -239,8 +241,7 @@ class Trainer:
             self.accelerator.backward(losses.total())
             norms = optimisation.clip(self.trio, self.config.optim)
             self.watch.mark("losses")
-            spent = self.state["seconds"] + time.monotonic() - began
-            figures |= self._figures(losses, norms, spent)
+            figures |= self._figures(losses, norms, self.spent + time.monotonic() - began)
             self._refuse_divergence(figures, step)
             self._step(step)
             self.watch.mark("update")
@@ -248,6 +249,7 @@ class Trainer:
         self._average_batch_norm()
         self.average.update(self.trio, step)
         self.watch.mark("update")
+        self.spent += time.monotonic() - began
         return figures
 
     def _step(self, step: int) -> None:

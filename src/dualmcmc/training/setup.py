@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import nn
 
-from dualmcmc import config, data, methods, networks, spectral
+from dualmcmc import config, data, methods, spectral
 from dualmcmc.devices import best_device, check_device
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
@@ -95,6 +96,8 @@ def with_classes(settings: Config, train: data.ImageSet) -> Config:
         raise InputError(
             f"method jem needs labels, and {train.title} has none: choose another method or other data"
         )
+    if max(method.classes, train.classes) < 2:
+        raise InputError(f"method jem needs two classes or more, and {train.title} has one: choose other data")
     if method.classes and method.classes < train.classes:
         raise InputError(f"setting method.classes is {method.classes}: {train.title} has {train.classes} classes")
     return replace(settings, method=replace(method, classes=method.classes or train.classes))
@@ -122,11 +125,25 @@ def start_from(trio: Trio, place: str | Path, settings: Config) -> None:
         lines += [f"images.{line}" for line in config.differences(settings.images, theirs.images)]
     if lines:
         raise InputError(f"--init {place}: its networks differ: {lines[0]} there; set the same to start from it")
-    for name in networks.PARTS:
-        if getattr(trio, name) is not None and getattr(source, name) is not None:
-            spectral.assign(trio.get_submodule(name), source.get_submodule(name))
+    common = [name for name, _ in trio.named_children() if getattr(source, name) is not None]
+    if not common:
+        raise InputError(
+            f"--init {place}: method {theirs.method.name} has no network that {settings.method.name} has"
+        )
+    for name in common:
+        ours, others = spectral.frozen_copy(trio.get_submodule(name)), source.get_submodule(name)
+        if _shapes(ours) != _shapes(others):
+            raise InputError(
+                f"--init {place}: {theirs.method.name} has another {name} network than {settings.method.name}"
+            )
+    for name in common:
+        spectral.assign(trio.get_submodule(name), source.get_submodule(name))
     if trio.energy is not None:
         spectral.power_iteration(trio.energy, times=50)
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def check_resumable(run: RunFolder, settings: Config) -> None:
