@@ -347,8 +347,12 @@ def test_the_benchmark_judges_by_two_standard_errors() -> None:
     rows["no_mcmc"] = _row("no_mcmc", 1.28, 1.29)
     fails = [line for held, line in family.checks(rows) if not held]
     assert [line.partition(":")[0] for line in fails] == ["distance", "Table 6"]
-    rows["no_mcmc"] = _row("no_mcmc", 1.01, 1.01, None)  # one seed: by sign
-    assert all(held for held, _ in family.checks(rows))
+    rows["no_mcmc"] = _row("no_mcmc", 1.5, 1.5, None)  # one seed beside several: undecided
+    fails = [line for held, line in family.checks(rows) if not held]
+    assert len(fails) == 4
+    assert all("undecided" in line for line in fails)
+    alone = {name: _row(name, 4.0 - i, 4.0 - i, None) for i, name in enumerate(family.TABLE_6)}
+    assert all(held for held, _ in family.checks(alone))  # one seed each: by sign
     rows["no_mcmc"] = Row("no_mcmc", {}, [], ["seed 0: diverged"])
     fails = [line for held, line in family.checks(rows) if not held]
     assert fails == ["Table 6: no_mcmc < divergence_triangle: the first has no figures"]

@@ -7,10 +7,9 @@ diffuses over 3.7: chains pass from mode to mode, so whether an energy is a dens
 not of how far chains travel.
 
 T is 1, so that exp(h) is to be the density itself, and weights that sources give for pixels at T << 1 are replaced
-by those that a divergence has. Recovery likelihood alone keeps its released temperatures, those of its steps: its
-levels share a network, and under one T the curvature that the least noise asks for makes the long steps of the
-most diverge. With the released steps chains at the least noise would forget 1 % of where they start; here they are
-5 times as long and twice as many.
+by those that a divergence has. Recovery likelihood alone keeps its released temperatures, those of its steps: with
+T = 1 it diverged where steps were long enough to relax. With the released steps chains at the least noise would
+forget 1 % of where they start; here they are 5 times as long (at 6 times it diverged) and twice as many.
 
 What a trained toy is worth is measured by `toy_figures.py`.
 """
