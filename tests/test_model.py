@@ -374,6 +374,26 @@ def test_a_saved_model_loads_as_it_was(changes: dict[str, Any], tmp_path: Path) 
     assert listing(tmp_path / "again") == listing(tmp_path / "model")
 
 
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+def test_weights_in_bfloat16_are_the_nearest_to_the_model_s(changes: dict[str, Any], tmp_path: Path) -> None:
+    model = make(changes)
+    model.save_pretrained(tmp_path / "whole")
+    model.save_pretrained(tmp_path / "half", weights="bf16")
+    loaded = Model.from_pretrained(tmp_path / "half")
+    for name, weight in model.trio.state_dict().items():
+        kept = loaded.trio.state_dict()[name]
+        assert kept.dtype == weight.dtype
+        # 8 significant bits: the nearest is at most 2^-8 of the number away, and rounding it again changes nothing.
+        assert ((kept - weight).abs() <= 2.0**-8 * weight.abs()).all()
+        assert torch.equal(kept.to(torch.bfloat16).to(kept.dtype), kept)
+    sizes = [(tmp_path / kind / "model.safetensors").stat().st_size for kind in ("half", "whole")]
+    numbers = sum(weight.numel() for weight in model.trio.state_dict().values() if weight.is_floating_point())
+    assert sizes[1] - sizes[0] == pytest.approx(2 * numbers, abs=2000)  # but for the header
+    assert not (tmp_path / "half" / "scores.json").exists()  # they are of other weights
+    with pytest.raises(InputError, match="expected fp32 or bf16"):
+        model.save_pretrained(tmp_path / "none", weights="fp16")  # type: ignore[arg-type]
+
+
 def test_a_model_folder_holds_safetensors_json_and_a_card(trained: Path) -> None:
     assert {path.name for path in (trained / "model").iterdir()} == {
         "model.safetensors",

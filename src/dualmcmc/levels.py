@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -39,8 +40,15 @@ class Pair(NamedTuple):
 
 def at(levels: Sequence[Level], level: Tensor, name: str, like: Tensor) -> Tensor:
     """A number of each row's level, (B, 1, ...) with as many dimensions as `like` (B, *), on its device."""
-    table = torch.tensor([float(getattr(one, name)) for one in levels], dtype=like.dtype, device=like.device)
+    table = _table(tuple(levels), name, like.dtype, like.device)
     return table[level].reshape(-1, *(1 for _ in like.shape[1:]))
+
+
+@cache
+def _table(levels: tuple[Level, ...], name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number of each level; kept, as copying it to a GPU would make the chain wait."""
+    with torch.inference_mode(False):
+        return torch.tensor([float(getattr(one, name)) for one in levels], dtype=dtype, device=device)
 
 
 @torch.no_grad()

@@ -77,8 +77,16 @@ def _extra(settings: Config, trained: bool) -> nn.Module | None:
     return None
 
 
-def save(folder: Path, trio: Trio, settings: Config, step: int, scores: TrainingScores | None = None) -> None:
-    """Writes the model folder, whole or not at all; a model already there is replaced.
+def save(
+    folder: Path,
+    trio: Trio,
+    settings: Config,
+    step: int,
+    scores: TrainingScores | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Writes the model folder, whole or not at all, networks as `dtype` if given; a model there is replaced.
 
     Raises:
         InputError: something else is there.
@@ -88,13 +96,21 @@ def save(folder: Path, trio: Trio, settings: Config, step: int, scores: Training
     if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES):
         raise InputError(f"{folder} holds other things than a model: name a new or empty folder")
     with new_folder(folder) as temporary:
-        tensors.save(temporary / WEIGHTS, trio.state_dict())
+        tensors.save(temporary / WEIGHTS, _stored(trio.state_dict(), dtype) if dtype else trio.state_dict())
         about = {"library": "dualmcmc", "version": __version__, "format": 1, "step": step}
         write_json(temporary / "config.json", {**about, "config": config.to_dict(settings)})
         write_text(temporary / "README.md", _card(settings, step))
         if scores is not None:
             about = {"log_density_quantiles": scores.quantiles.tolist(), "images": scores.images}
             write_json(temporary / SCORES, {**about, "data": scores.data, "fingerprint": scores.fingerprint})
+
+
+def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Floating-point tensors of networks as `dtype`; `extra.*`, a buffer's images among them, as they are."""
+    return {
+        name: tensor.to(dtype) if tensor.is_floating_point() and not name.startswith("extra.") else tensor
+        for name, tensor in state.items()
+    }
 
 
 def load(place: str | Path) -> tuple[Trio, Config, int]:
