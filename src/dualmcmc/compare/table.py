@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from dualmcmc import methods
+from dualmcmc.compare import notes
 from dualmcmc.compare.folder import CompareFolder
-from dualmcmc.compare.job import MEASURING_SEED, NOISE_STEPS, Cell, Job
-from dualmcmc.settings import Config
+from dualmcmc.compare.job import NOISE_STEPS, Cell, Job
 from dualmcmc.storage.files import write_json, write_text
 
 NONE = "–"
@@ -100,7 +99,7 @@ def read(job: Job, folder: CompareFolder, crashed: Mapping[Cell, str]) -> Table:
         for cell, entry in kept.items()
     ]
     done = {cell: entry for cell, entry in kept.items() if entry is not None}
-    return Table(about["name"], about["floor"], rows, _notes(job, about, done), cells, job.identity())
+    return Table(about["name"], about["floor"], rows, notes.under(job, about, done), cells, job.identity())
 
 
 def _open(cell: Cell, crashed: Mapping[Cell, str]) -> dict[str, Any]:
@@ -124,12 +123,12 @@ def _row(method: str, kept: Mapping[Cell, dict[str, Any] | None], crashed: Mappi
         method,
         {name: estimate(seen) for name, seen in values.items()},
         [cell.seed for cell in done],
-        [f"seed{'s' if len(seeds) > 1 else ''} {_and(seeds)}: {remark}" for remark, seeds in remarks.items()],
+        [_of_seeds(seeds, remark) for remark, seeds in remarks.items()],
     )
 
 
-def _and(things: Sequence[object]) -> str:
-    return ", ".join(map(str, things))
+def _of_seeds(seeds: list[int], remark: str) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {notes.joined(seeds)}: {remark}"
 
 
 def figures_of(entry: dict[str, Any]) -> dict[str, float | None]:
@@ -152,74 +151,6 @@ def _remarks(entry: dict[str, Any] | None, reason: str | None) -> list[str]:
     return [entry["reason"]]
 
 
-def _notes(job: Job, about: dict[str, Any], done: Mapping[Cell, dict[str, Any]]) -> list[str]:
-    timed = ", looking and saving not counted" if job.budget.minutes else ""
-    seeds = _and(sorted({cell.seed for cell in job.cells}))
-    notes = [
-        _trained(job.settings(job.cells[0]), about["images"]),
-        f"Budget: {job.budget} for each run{timed}; seeds {seeds}, and a seed gives every method the same images "
-        "in the same order. The model measured is the average of weights (EMA) after the last update.",
-        f"Distance: {about['name']}, {job.n:,} samples to all training images; the generator's is without a data "
-        f"chain. {_chains(job)}",
-        f"{_heldout(done)} Evaluation seed {MEASURING_SEED}; AUROC is the mean over the sets.",
-        "± is one standard error over seeds. Seconds are of updates alone; parameters are those trained; peak "
-        "memory is the process's while it trains, data and libraries included (GPU: what torch allocated there).",
-    ]
-    if job.changes:
-        notes.append(f"Settings given: {', '.join(map(str, job.changes))}.")
-    notes += [f"{change} is no setting of {', '.join(names)}." for change, names in job.absent.items()]
-    return [*notes, *_machines(done)]
-
-
-def _trained(c: Config, count: int) -> str:
-    """What all cells are trained on, with which networks."""
-    n, side, optim = c.networks, c.images.size, c.optim
-    widths = f"widths {n.energy_width} (energy), {n.generator_width} (generator), {n.inference_width} (inference)"
-    norms = f"{n.norm} norm, spectral norm {'on' if n.spectral_norm else 'off'}"
-    return (
-        f"Preset {c.preset} on {c.data} ({count:,} training images, {side}x{side}x{c.images.channels}); "
-        f"{n.family} networks, {widths}, {n.latent_dim} latent dimensions, {norms}; batches of "
-        f"{optim.batch_size}, EMA {optim.ema}, {c.precision}."
-    )
-
-
-def _machines(done: Mapping[Cell, dict[str, Any]]) -> list[str]:
-    """What cells ran on; which of them, where it was not one machine for all."""
-    machines: dict[str, list[str]] = {}
-    for cell, entry in done.items():
-        machines.setdefault(f"dualmcmc {entry['version']} on {entry['machine']}", []).append(str(cell))
-    several = len(machines) > 1
-    return [f"Machine: {name}{f' ({_and(cells)})' if several else ''}." for name, cells in machines.items()]
-
-
-def _chains(job: Job) -> str:
-    """How long each method's chains are."""
-    data, latent = dict[int, list[str]](), dict[int, list[str]]()
-    for method in job.methods:
-        settings = job.settings(Cell(method, job.seed)).method
-        if "energy" in settings.PARTS:
-            data.setdefault(methods.test_chain(settings).steps, []).append(method)
-        if "generator" in settings.PARTS:
-            latent.setdefault(methods.latent_chain(settings).steps, []).append(method)
-    found = []
-    for name, lengths in (("data", data), ("latent", latent)):
-        if lengths:
-            words = "; ".join(f"{steps} ({', '.join(names)})" for steps, names in sorted(lengths.items()))
-            found.append(f"Steps of the {name} chain: {words}.")
-    return " ".join(found)
-
-
-def _heldout(done: Mapping[Cell, dict[str, Any]]) -> str:
-    for entry in done.values():
-        protocols = entry.get("protocols", {})
-        for task in ("reconstruction", "ood"):
-            if task in protocols:
-                p = protocols[task]
-                training = ", which are training images" if p.get("held_out_is_training") else ""
-                return f"MSE (pixels in [-1, 1]) and AUROC on {p['n']:,} images of {p['data']}{training}."
-    return "Nothing is measured on held-out images yet."
-
-
 def _shown(found: Table) -> dict[str, str]:
     """The columns for which some method has a figure."""
     held = {name for row in found.rows for name in row.figures}
@@ -239,8 +170,8 @@ def markdown(found: Table) -> str:
         shown = [_text(name, row.figures.get(name)) for name in columns]
         lines.append([row.method, *shown, str(len(row.seeds)), "; ".join(row.remarks)])
     body = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-    notes = "\n".join(f"- {note}" for note in found.notes)
-    return f"# {found.of['preset']}: {len(found.rows)} methods, {found.of['budget']} each\n\n{body}\n\n{notes}\n"
+    below = "\n".join(f"- {note}" for note in found.notes)
+    return f"# {found.of['preset']}: {len(found.rows)} methods, {found.of['budget']} each\n\n{body}\n\n{below}\n"
 
 
 def _escaped(text: str) -> str:
