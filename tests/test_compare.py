@@ -22,7 +22,7 @@ from dualmcmc.compare import budget, changes, children, running, table
 from dualmcmc.compare.budget import Budget
 from dualmcmc.compare.folder import CompareFolder
 from dualmcmc.compare.job import Cell, Job
-from dualmcmc.compare.table import Estimate, Row
+from dualmcmc.compare.table import Estimate, Row, estimate
 from dualmcmc.errors import InputError
 from dualmcmc.methods import METHODS
 from dualmcmc.training.loop import Trainer
@@ -335,7 +335,7 @@ def test_bad_input_is_one_line_and_nothing_written(
 
 
 def _row(method: str, distance: float, mse: float, error: float | None = 0.1) -> Row:
-    figures = {"distance_chain": Estimate(distance, error, []), "mse_chain": Estimate(mse, error, [])}
+    figures = {"distance_chain": Estimate(distance, error, [distance]), "mse_chain": Estimate(mse, error, [mse])}
     return Row(method, figures, [0, 1], [])
 
 
@@ -356,6 +356,14 @@ def test_the_benchmark_judges_by_two_standard_errors() -> None:
     rows["no_mcmc"] = Row("no_mcmc", {}, [], ["seed 0: diverged"])
     fails = [line for held, line in family.checks(rows) if not held]
     assert fails == ["Table 6: no_mcmc < divergence_triangle: the first has no figures"]
+
+
+def test_the_benchmark_shows_differences_seed_by_seed() -> None:
+    """Distances 1, 2 and 2, 4: means differ by 1.5 of error sqrt(0.25 + 1), seed by seed of error 0.5."""
+    ours, theirs = estimate([1.0, 2.0]), estimate([2.0, 4.0])
+    held, line = family.below("x", ours, theirs)
+    assert not held
+    assert line == "x: 1.5, 3, +1.3 standard errors (+3.0 of the differences seed by seed)"
 
 
 def test_the_benchmarks_settings_are_settings(tmp_path: Path) -> None:

@@ -383,7 +383,7 @@ def test_weights_in_bfloat16_are_the_nearest_to_the_model_s(changes: dict[str, A
     for name, weight in model.trio.state_dict().items():
         kept = loaded.trio.state_dict()[name]
         assert kept.dtype == weight.dtype
-        # 8 significant bits: the nearest is at most 2^-8 of the number away, and rounding it again changes nothing.
+        # 8 significant bits: the nearest is at most 2^-8 of the number away; rounded again it stays as it is.
         assert ((kept - weight).abs() <= 2.0**-8 * weight.abs()).all()
         assert torch.equal(kept.to(torch.bfloat16).to(kept.dtype), kept)
     sizes = [(tmp_path / kind / "model.safetensors").stat().st_size for kind in ("half", "whole")]
