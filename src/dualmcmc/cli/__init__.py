@@ -26,6 +26,7 @@ VERBS = {
     "compare": ("compare", "methods under one budget, in one table: compare PRESET --methods ... [--budget 10m]"),
     "report": ("report", "one self-contained HTML file: report RUN ... [--out FILE]"),
     "reproduce": ("reproduce", "the paper's tables and figures, its numbers beside ours: reproduce TABLE"),
+    "doctor": ("doctor", "is this machine, and is this run, in order: doctor [RUN]"),
     "presets": ("listings", "the presets there are"),
     "methods": ("listings", "the ways of teaching there are"),
     "datasets": ("listings", "the data sets there are, and the cache"),
