@@ -27,6 +27,8 @@ from dualmcmc.storage import tensors
 from dualmcmc.storage.files import new_folder, write_json
 
 PARTS = ("weights", "average", "optimiser", "memory")
+HEADERS = 1 << 18
+"""Bytes of a checkpoint beside its tensors, rounded up."""
 
 
 class Checkpoint(NamedTuple):
@@ -45,6 +47,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], sta
     """
     place = folder / f"step-{step}"
     try:
+        _check_room(folder, parts)
         with new_folder(place) as temporary:
             for part, named in parts.items():
                 tensors.save(temporary / f"{part}.safetensors", named)
@@ -56,6 +59,18 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], sta
         safe = f"the checkpoint of step {kept[-1]} is intact" if kept else "there is no earlier checkpoint"
         raise TrainingError(f"could not save the checkpoint of step {step} ({error}); {safe}") from error
     return place
+
+
+def _check_room(folder: Path, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Refuses to begin what the disk has no room for, so that a full one is left with what room there is.
+
+    Raises:
+        OSError: saying how much is missing.
+    """
+    needed = sum(t.numel() * t.element_size() for named in parts.values() for t in named.values()) + HEADERS
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    if free < needed:
+        raise OSError(f"it takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free on the disk of {folder}")
 
 
 def steps(folder: Path) -> list[int]:

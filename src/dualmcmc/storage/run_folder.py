@@ -7,6 +7,7 @@ samples/             pictures drawn during training
 checkpoints/step-N/  complete states (checkpoints.py)
 model/               what users ship (pretrained.py): the average's weights at the best evaluation
 tensorboard/         the log lines, for TensorBoard
+.lock, owner.json    while a process writes the run (lock.py)
 """
 
 from __future__ import annotations
@@ -54,16 +55,24 @@ class RunFolder:
         Raises:
             InputError: there is a run, another non-empty folder, or a file.
         """
-        if (self.path / "config.json").exists():
-            raise InputError(f"{self.path} already holds a run: --resume continues it, --out names another folder")
+        self.check_new()
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(f"{self.path} already exists and is no run: name another folder with --out")
 
-    def create(self, settings: Config, **about: Any) -> None:
-        """Makes the folder and writes config.json.
+    def check_new(self) -> None:
+        """Refuses a place where a run is.
 
         Raises:
-            InputError: the folder cannot be made there.
+            InputError: there is one.
+        """
+        if (self.path / "config.json").exists():
+            raise InputError(f"{self.path} already holds a run: --resume continues it, --out names another folder")
+
+    def make(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            InputError: it cannot be made there.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -71,6 +80,14 @@ class RunFolder:
             raise InputError(
                 f"cannot make the run folder {self.path} ({error.strerror}): name another with --out"
             ) from None
+
+    def create(self, settings: Config, **about: Any) -> None:
+        """Makes the folder if it is not there, and writes config.json.
+
+        Raises:
+            InputError: the folder cannot be made there.
+        """
+        self.make()
         write_json(
             self.path / "config.json",
             {"library": "dualmcmc", "version": __version__, **about, "config": config.to_dict(settings)},

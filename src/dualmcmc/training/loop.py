@@ -25,6 +25,7 @@ from dualmcmc.noise import BatchNoise
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.storage import checkpoints
+from dualmcmc.storage.lock import RunLock
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import Losses, Teaching, Update, teaching
 from dualmcmc.training import optimisation, setup
@@ -57,7 +58,8 @@ class Trainer:
         quiet: show nothing; the log is kept all the same.
 
     Raises:
-        InputError: on `train`, before anything is written: some input cannot be used.
+        InputError: on `train`, before anything is written: some input cannot be used, or another process
+            is writing the run.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Trainer:
         verify: bool = False,
         quiet: bool = False,
     ) -> None:
-        self.config, self.run = config, RunFolder(Path(out))
+        self.config, self.run, self.lock = config, RunFolder(Path(out)), RunLock(Path(out))
         self.device, self.resume, self.init = device, resume, init
         self.skip_bad, self.verify, self.quiet = skip_bad, verify, quiet
         self.occasions: Occasions | None = None
@@ -87,12 +89,13 @@ class Trainer:
             KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last update was saved.
         """
         began = time.monotonic()
-        done, state, notes = self._prepare()
-        self.attempt: int = state["attempt"]
-        self.spent: float = state["seconds"]  # on updates, by this process's clock
-        self.state = state
-        memory = self.teaching.memory(self.accelerator.gather)
         with ExitStack() as stack:
+            stack.callback(self.lock.release)
+            done, state, notes = self._prepare()
+            self.attempt: int = state["attempt"]
+            self.spent: float = state["seconds"]  # on updates, by this process's clock
+            self.state = state
+            memory = self.teaching.memory(self.accelerator.gather)
             if self.main:
                 report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
                 stack.enter_context(report)
@@ -138,6 +141,8 @@ class Trainer:
         self._build()
         self.teaching.check(self.rows, c.optim.batch_size)
         done, state, notes = 0, {"attempt": 0, "best": None, "seconds": 0.0}, self._data_notes()
+        if self.main:
+            self._claim()
         if self.resume:
             setup.check_same_data(self.run, self.sets.train)
             checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser)
@@ -156,6 +161,14 @@ class Trainer:
             self.run.create(c, best=statement(c.method), **about)
         self.accelerator.wait_for_everyone()
         return done, state, notes
+
+    def _claim(self) -> None:
+        """Makes the run this process's to write. Whoever else began in the meantime keeps theirs."""
+        if not self.resume:
+            self.run.make()
+        self.lock.acquire()
+        if not self.resume:
+            self.run.check_new()
 
     def _share_batch(self) -> None:
         processes, batch = self.accelerator.num_processes, self.config.optim.batch_size

@@ -1,0 +1,59 @@
+"""One process at a time writes a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dualmcmc.errors import InputError
+from dualmcmc.storage.files import write_json
+
+
+class RunLock:
+    """The operating system's lock on `RUN/.lock`, which ends with its process, however that ends: none gets stale.
+
+    `RUN/owner.json` says who holds it, for the message; a killed process leaves it behind, which means nothing.
+    Keep this object: the lock goes with it.
+
+    Arguments:
+        run: the run's folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._lock = FileLock(run / ".lock", timeout=0, thread_local=False)
+
+    @property
+    def _owner(self) -> Path:
+        return self.run / "owner.json"
+
+    def acquire(self) -> None:
+        """Takes it; the folder must exist.
+
+        Raises:
+            InputError: another process has it; which, and where.
+        """
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.run} is being written by {self._who()}: wait for it, stop it, or name another folder"
+            ) from None
+        write_json(self._owner, {"process": os.getpid(), "host": socket.gethostname()})
+
+    def _who(self) -> str:
+        try:
+            owner = json.loads(self._owner.read_text(encoding="utf-8"))
+            return f"process {owner['process']} on {owner['host']}"
+        except (OSError, ValueError, KeyError, TypeError):  # just begun, or written by hand
+            return "another process"
+
+    def release(self) -> None:
+        """Gives it up, if it is held."""
+        if self._lock.is_locked:
+            self._owner.unlink(missing_ok=True)
+            self._lock.release()
