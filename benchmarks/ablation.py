@@ -89,7 +89,10 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def job(options: argparse.Namespace, name: str, settings: Sequence[str]) -> Job:
     """One variant."""
     quick = ("networks.energy_width=8", "networks.generator_width=8", "networks.inference_width=8")
-    given = ["images.size=16", *SETTINGS[options.preset], *(quick if options.quick else ()), *options.set]
+    shared = (
+        change for change in SETTINGS[options.preset] if "method.negatives" not in change
+    )  # the base's: reuse
+    given = ["images.size=16", *shared, *(quick if options.quick else ()), *options.set]
     return Job(
         preset=options.preset,
         methods=("dual_mcmc",),

@@ -56,6 +56,7 @@ OWN = (
         for chain in ("data", "test")
         for change in SHORT
     ),
+    f"{OURS}:method.negatives=redraw",
     f"{OURS}:method.latent_chain.steps=3",
     f"{OURS}:method.latent_chain.step=0.18",
     f"{OURS}:method.generator_model_weight=10",
