@@ -89,9 +89,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def job(options: argparse.Namespace, name: str, settings: Sequence[str]) -> Job:
     """One variant."""
     quick = ("networks.energy_width=8", "networks.generator_width=8", "networks.inference_width=8")
-    shared = (
-        change for change in SETTINGS[options.preset] if "method.negatives" not in change
-    )  # the base's: reuse
+    shared = (change for change in SETTINGS[options.preset] if "method.negatives" not in change)  # base: reuse
     given = ["images.size=16", *shared, *(quick if options.quick else ()), *options.set]
     return Job(
         preset=options.preset,
