@@ -584,7 +584,7 @@ def test_bad_arguments_of_reconstruct_are_refused(
 def test_all_of_a_trained_run_stays_as_it_was(trained: Path) -> None:
     """The commands above read it; nothing but what --out and the defaults name was written."""
     assert {entry.name for entry in trained.iterdir()} == {
-        "config.json", "log.jsonl", "metrics.json", "samples", "checkpoints", "model", "tensorboard", ".lock"
+        "config.json", "log.jsonl", "metrics.json", "samples", "checkpoints", "model", "tensorboard"
     }  # fmt: skip
     assert len(log(trained)) == 6
 

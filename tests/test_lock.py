@@ -69,7 +69,7 @@ def test_a_killed_writer_holds_nothing(run_path: Path, holder: Any) -> None:
     assert (run_path / "owner.json").exists()
     train(run_path, {"run.steps": 4}, resume=True)
     assert checkpoints.steps(run_path / "checkpoints")[-1] == 4
-    assert not (run_path / "owner.json").exists()
+    assert not {"owner.json", ".lock"} & {entry.name for entry in run_path.iterdir()}
 
 
 def test_two_runs_that_begin_at_once_in_one_place_are_one(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,20 @@ def test_two_runs_that_begin_at_once_in_one_place_are_one(run_path: Path, monkey
     with pytest.raises(InputError, match="already holds a run"):
         train(run_path, {"run.steps": 2, "seed": 1})
     assert contents(run_path) == kept
-    RunLock(run_path).acquire()  # and we hold nothing
+    lock = RunLock(run_path)
+    lock.acquire()  # and we hold nothing
+    lock.release()
+
+
+def test_a_lock_given_up_is_anybodys(run_path: Path, holder: Any) -> None:
+    run_path.mkdir()
+    ours = RunLock(run_path)
+    for _ in range(2):
+        ours.acquire()
+        ours.release()
+    holder()
+    with pytest.raises(InputError, match="is being written"):
+        ours.acquire()
 
 
 class _Usage(NamedTuple):

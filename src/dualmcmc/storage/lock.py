@@ -56,4 +56,6 @@ class RunLock:
         """Gives it up, if it is held."""
         if self._lock.is_locked:
             self._owner.unlink(missing_ok=True)
+            if os.name == "posix":  # while it is held: whoever has it open finds it gone, and asks anew
+                (self.run / ".lock").unlink(missing_ok=True)
             self._lock.release()
