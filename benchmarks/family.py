@@ -45,7 +45,7 @@ SHARED = (
 CHAINED = (OURS, "cooperative", "amortized", "hat")
 """Who has the presets' data chain."""
 FASTER = ("optim.energy.rate=8e-4", "optim.generator.rate=2e-3", "optim.inference.rate=2e-3")
-"""Twice the rates, where that helps."""
+"""Twice the rates; tried on dual-MCMC, cooperative learning and ABP, and given to those like them."""
 SHORT = ("steps=3", "step=1.58")
 """A data chain of 3 steps with the drift, 3 s^2 / 2 = 3.75, of the presets' 30 steps of 0.5."""
 OWN = (
