@@ -90,6 +90,9 @@ def test_a_torchvision_that_does_not_import_is_found_without_importing_it(
     assert "torchvision" not in sys.modules
     (place / "__init__.py").write_text("__version__ = '9.9'\n")
     assert machine.torchvision() == ("ok", "torchvision", "9.9, imports; not needed", "")
+    (place / "__init__.py").write_text("import time; time.sleep(60)\n")
+    monkeypatch.setattr(machine, "PATIENCE", 1)
+    assert machine.torchvision().seen == "its import does not end within 1 s"
 
 
 def test_more_threads_than_cores_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

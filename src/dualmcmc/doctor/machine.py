@@ -22,6 +22,9 @@ from dualmcmc.doctor.finding import Finding
 LITTLE, TOO_LITTLE = 2e9, 2e8
 """Bytes of free disk: a run's checkpoints may not fit; one may not."""
 
+PATIENCE = 120
+"""Seconds for an import."""
+
 
 def examine_machine() -> Iterator[Finding]:
     """What the library runs on, a finding at a time."""
@@ -61,17 +64,15 @@ def torchvision() -> Finding:
     """Whether libraries that look for torchvision would stumble over it; found out in another process."""
     if importlib.util.find_spec("torchvision") is None:
         return Finding("ok", "torchvision", "not installed, and not needed")
-    child = subprocess.run(
-        [sys.executable, "-c", "import torchvision; print(torchvision.__version__)"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    remedy = "pip uninstall torchvision: it belongs to another torch, and libraries that find it fail with it"
+    command = [sys.executable, "-c", "import torchvision; print(torchvision.__version__)"]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding("bad", "torchvision", f"its import does not end within {PATIENCE} s", remedy)
     if child.returncode == 0:
         return Finding("ok", "torchvision", f"{child.stdout.strip()}, imports; not needed")
     said = child.stderr.strip().splitlines()[-1:] or ["no reason given"]
-    remedy = "pip uninstall torchvision: it belongs to another torch, and libraries that find it fail with it"
     return Finding("bad", "torchvision", f"does not import beside torch {torch.__version__}: {said[0]}", remedy)
 
 
