@@ -146,13 +146,17 @@ def checks(rows: dict[str, Row]) -> Iterator[tuple[bool, str]]:
         return
     for name, row in rows.items():
         if name != OURS and "energy" in METHODS[name].PARTS:
-            yield below(f"distance: {OURS} < {name}", distance(ours), distance(row))
+            yield below(
+                f"distance: {OURS} < {name}", distance(ours), distance(row), paired=ours.seeds == row.seeds
+            )
     for name, row in rows.items():
         if name != OURS and "generator" in METHODS[name].PARTS and "inference" not in METHODS[name].PARTS:
-            yield below(f"reconstruction: {OURS} < {name}", ours.figures.get("mse_chain"), reconstruction(row))
+            mse, theirs = ours.figures.get("mse_chain"), reconstruction(row)
+            yield below(f"reconstruction: {OURS} < {name}", mse, theirs, paired=ours.seeds == row.seeds)
     if set(TABLE_6) <= rows.keys():
         for worse, better in pairwise(TABLE_6):
-            yield below(f"Table 6: {better} < {worse}", distance(rows[better]), distance(rows[worse]))
+            a, b = rows[better], rows[worse]
+            yield below(f"Table 6: {better} < {worse}", distance(a), distance(b), paired=a.seeds == b.seeds)
 
 
 def beside(rows: dict[str, Row]) -> Iterator[str]:
@@ -160,7 +164,8 @@ def beside(rows: dict[str, Row]) -> Iterator[str]:
     ours = rows.get(OURS)
     for name, row in rows.items():
         if ours and ours.figures and name != OURS and "inference" in METHODS[name].PARTS:
-            yield below(f"reconstruction: {OURS} < {name}", ours.figures.get("mse_chain"), reconstruction(row))[1]
+            mse, theirs = ours.figures.get("mse_chain"), reconstruction(row)
+            yield below(f"reconstruction: {OURS} < {name}", mse, theirs, paired=ours.seeds == row.seeds)[1]
 
 
 def distance(row: Row) -> Estimate | None:
@@ -178,10 +183,11 @@ def lowest(row: Row, *names: str) -> Estimate | None:
     return min(there, key=lambda value: value.mean, default=None)
 
 
-def below(title: str, a: Estimate | None, b: Estimate | None) -> tuple[bool, str]:
+def below(title: str, a: Estimate | None, b: Estimate | None, *, paired: bool = False) -> tuple[bool, str]:
     """Whether a < b by more than two standard errors of their difference; of no error, whether a < b.
 
-    Where b has no figures (it diverged) there is nothing to beat; where a has none, it fails.
+    If both have the same seeds (`paired`), the line says the same of differences within seeds. Where b has no
+    figures (it diverged) there is nothing to beat; where a has none, it fails.
     """
     if a is None:
         return False, f"{title}: the first has no figures"
@@ -194,13 +200,11 @@ def below(title: str, a: Estimate | None, b: Estimate | None) -> tuple[bool, str
         return False, f"{title}: {a.mean:.4g}, {b.mean:.4g}; undecided, as one has a single seed"
     error = (a.standard_error**2 + b.standard_error**2) ** 0.5
     line = f"{title}: {a.mean:.4g}, {b.mean:.4g}, {gap / max(error, 1e-300):+.1f} standard errors"
-    return gap > 2 * error, line + _seed_by_seed(a, b)
+    return gap > 2 * error, line + (_seed_by_seed(a, b) if paired else "")
 
 
 def _seed_by_seed(a: Estimate, b: Estimate) -> str:
     """The same of b - a within seeds, which share images, their order and first weights: shown, not judged by."""
-    if len(a.values) != len(b.values):
-        return ""
     differences = estimate([theirs - ours for ours, theirs in zip(a.values, b.values, strict=True)])
     if not differences.standard_error:
         return ""

@@ -361,8 +361,9 @@ def test_the_benchmark_judges_by_two_standard_errors() -> None:
 def test_the_benchmark_shows_differences_seed_by_seed() -> None:
     """Distances 1, 2 and 2, 4: means differ by 1.5 of error sqrt(0.25 + 1), seed by seed of error 0.5."""
     ours, theirs = estimate([1.0, 2.0]), estimate([2.0, 4.0])
-    held, line = family.below("x", ours, theirs)
+    held, line = family.below("x", ours, theirs, paired=True)
     assert not held
+    assert family.below("x", ours, theirs) == (False, "x: 1.5, 3, +1.3 standard errors")  # of other seeds
     assert line == "x: 1.5, 3, +1.3 standard errors (+3.0 of the differences seed by seed)"
 
 
