@@ -41,11 +41,11 @@ def test_the_energy_loss_has_the_maximum_likelihood_gradient() -> None:
 def test_the_energy_loss_is_in_nats_of_the_training_temperature() -> None:
     trio = linear_trio(3, 2, sigma=0.5)
     x, y = torch.randn(2, 6, 3)
-    at_one, gap = energy_loss(trio, x, y)
+    at_one, seen = energy_loss(trio, x, y)
     trio.temperature = 1e-2
     colder, _ = energy_loss(trio, x, y)
     assert torch.allclose(colder, 100 * at_one)
-    assert torch.allclose(gap, trio.h(x).mean() - trio.h(y).mean())
+    assert torch.allclose(seen["energy_gap_h"], trio.h(x).mean() - trio.h(y).mean())
     penalised, _ = energy_loss(trio, x, y, penalty=0.5)
     squares = trio.h(x).square().mean() + trio.h(y).square().mean()
     assert torch.allclose(penalised, colder + 50 * squares)

@@ -345,7 +345,7 @@ def test_divergence_stops_before_the_bad_step_changes_or_saves_anything(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         at_update(patch, 4, act)
-        trainer = Trainer(tiny({"run.checkpoint_every": 1}), run_path, device="cpu", quiet=True)
+        trainer = Trainer(tiny({"run.checkpoint_every": 1, "guard.trips": 0}), run_path, device="cpu", quiet=True)
         with pytest.raises(TrainingError, match="diverged at step 4") as failure:
             trainer.train()
     assert reason in str(failure.value)
@@ -361,7 +361,7 @@ def test_divergence_stops_before_the_bad_step_changes_or_saves_anything(
 def test_the_command_says_that_training_diverged_and_exits_1(
     run_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train", *flags({"optim.max_energy_gap": 1e-12}), "--out", str(run_path)]
+    command = ["train", *flags({"optim.max_energy_gap": 1e-12, "guard.trips": 0}), "--out", str(run_path)]
     assert main(command) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("dualmcmc: training diverged at step 1: energy_gap_size is")

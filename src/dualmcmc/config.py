@@ -72,6 +72,10 @@ def _check_together(config: Config) -> None:
             f"setting optim.schedule is {config.optim.schedule!r}, which falls towards a last update that a "
             "budget of time does not know: bound the run by updates, or choose another schedule"
         )
+    if config.guard.remedy == "chain" and not hasattr(config.method, "data_chain"):
+        raise InputError(
+            f"setting guard.remedy is 'chain': method {config.method.name} has no data chain; choose 'rate'"
+        )
     wide = config.images.size >= 64 and config.networks.family == "residual"
     for name in ("energy_width", "generator_width"):
         width = getattr(config.networks, name)

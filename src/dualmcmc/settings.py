@@ -16,7 +16,7 @@ from tyro.conf import AvoidSubcommands, Suppress
 from dualmcmc.methods import Chain, DualMCMC, Method
 from dualmcmc.methods.chain import Count, Fraction, Weight
 
-__all__ = ["Adam", "Chain", "Config", "DualMCMC", "Images", "Method", "Networks", "Optim", "Run"]
+__all__ = ["Adam", "Chain", "Config", "DualMCMC", "Guard", "Images", "Method", "Networks", "Optim", "Run"]
 
 
 class ByName:
@@ -105,6 +105,28 @@ class Optim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guard:
+    """What happens when training diverges: back to the newest checkpoint, other noise, a gentler energy."""
+
+    trips: Annotated[int, Ge(0)] = 5
+    """Roll-backs within `window` updates after which the next divergence ends training; 0: the first one does."""
+    window: Count = 10_000
+    """Updates, counted back from the one that diverges, in which earlier roll-backs count."""
+    remedy: Literal["rate", "chain"] = "rate"
+    """With each roll-back multiply the energy's rate (rate), or lengthen its data chain (chain), by `factor`."""
+    factor: Annotated[float, Gt(0), Lt(1)] = 0.25
+    """The energy's rate is multiplied by it; the chain's steps are divided by it."""
+    range: Annotated[float, Gt(1)] = 20.0
+    """Gap, size of h, chains' movement, gradients: limit, in units of the largest seen by the last checkpoint."""
+    warmup: Count = 100
+    """Updates before which no such range is known."""
+    saturation: Annotated[float, Gt(0), Le(1)] = 0.25
+    """Largest share of the pixels of x- outside [-2, 2]."""
+    collapse: Annotated[float, Ge(0), Lt(1)] = 1e-5
+    """Smallest geometric mean of q's variances; they are looked at before each checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """How long, how often; 0 turns an interval off."""
 
@@ -139,6 +161,7 @@ class Config:
     method: Annotated[Method, AvoidSubcommands, ByName] = field(default_factory=DualMCMC)
     optim: Optim = field(default_factory=Optim)
     run: Run = field(default_factory=Run)
+    guard: Guard = field(default_factory=Guard)
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     """Of all randomness."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -110,14 +110,16 @@ def fault(place: Path) -> str | None:
     return None
 
 
-def newest(folder: Path) -> tuple[Checkpoint, list[str]]:
-    """The newest complete checkpoint, and a line for each newer one that is not.
+def newest(folder: Path, before: int | None = None) -> tuple[Checkpoint, list[str]]:
+    """The newest complete checkpoint (of those before a step), and a line for each newer one that is not.
 
     Raises:
         InputError: there is no complete checkpoint.
     """
     passed_over = []
     for step in reversed(steps(folder)):
+        if before is not None and step >= before:
+            continue
         place = folder / f"step-{step}"
         if reason := fault(place):
             passed_over.append(f"{place} is not complete: {reason}")

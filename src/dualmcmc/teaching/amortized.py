@@ -39,6 +39,6 @@ class AmortizedTeaching(Teaching):
         _, x_gen, x_model = synthesise(frozen, len(x_data), s.data_chain, s.start, noise=noise)
         watch.mark("data_chain")
 
-        energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
+        energy, seen = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
         vae, _ = negative_elbo(self.trio, x_model, kl_weight=s.kl_weight, noise=noise)
-        return Losses(energy, vae, seen={"energy_gap_h": gap, "data_chain_moved": distance(x_gen, x_model)})
+        return Losses(energy, vae, seen={**seen, "data_chain_moved": distance(x_gen, x_model)})

@@ -114,6 +114,8 @@ class Teaching(nn.Module):
         A memory may have a row for every so many places only; it is divided as the batch is.
         """
         device = next(self.trio.parameters()).device
+        self.rows.clear()
+        self.tables.clear()
         for key, tensor in memory.items():
             kind, _, name = key.partition(".")
             if kind == "rows":

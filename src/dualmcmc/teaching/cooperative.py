@@ -40,6 +40,6 @@ class CooperativeTeaching(Teaching):
         z_prior, x_gen, x_model = synthesise(frozen, len(x_data), s.data_chain, s.start, noise=noise)
         watch.mark("data_chain")
 
-        energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
+        energy, seen = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
         generator = generator_loss(self.trio, x_model, z_prior)
-        return Losses(energy, generator, seen={"energy_gap_h": gap, "data_chain_moved": distance(x_gen, x_model)})
+        return Losses(energy, generator, seen={**seen, "data_chain_moved": distance(x_gen, x_model)})

@@ -48,8 +48,8 @@ class DivergenceTriangleTeaching(Teaching):
             x_gen = x_gen + trio.sigma * noise.stream("generator").normal_like(x_gen)
         watch.mark("other")
 
-        energy, gap = energy_loss(trio, x_data, x_gen.detach(), s.energy_penalty)
+        energy, seen = energy_loss(trio, x_data, x_gen.detach(), s.energy_penalty)
         elbo, _ = negative_elbo(trio, x_data, kl_weight=s.kl_weight, noise=noise)
         told = frozen.log_pi(x_gen) + s.dream_weight * frozen.log_q(x_gen, z_prior)
         read = s.dream_weight * inference_loss(trio, x_gen.detach(), z_prior)
-        return Losses(energy, elbo - told.mean(), read, seen={"energy_gap_h": gap})
+        return Losses(energy, elbo - told.mean(), read, seen=seen)

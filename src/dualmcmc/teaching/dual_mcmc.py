@@ -85,7 +85,8 @@ class DualMCMCTeaching(Teaching):
         seen = {"data_chain_moved": moved, "latent_chain_moved": distance(z_init, z_post)}
         energy = None
         if self.phases == 1:
-            energy, seen["energy_gap_h"] = energy_loss(trio, x_data, negatives, s.energy_penalty)
+            energy, gauged = energy_loss(trio, x_data, negatives, s.energy_penalty)
+            seen |= gauged
         generator = s.generator_data_weight * generator_loss(trio, x_data, z_post)
         generator = generator + s.generator_model_weight * generator_loss(trio, x_model, z_model)
         inference = s.inference_data_weight * inference_loss(trio, x_data, z_post)
@@ -99,8 +100,8 @@ class DualMCMCTeaching(Teaching):
         if s.negatives == "redraw":
             x = revise(frozen, x, s.data_chain, noise=noise)
         watch.mark("data_chain")
-        energy, gap = energy_loss(self.trio, x_data, x, s.energy_penalty)
-        return Losses(energy, seen={"energy_gap_h": gap})
+        energy, seen = energy_loss(self.trio, x_data, x, s.energy_penalty)
+        return Losses(energy, seen=seen)
 
     def _synthesise(
         self, frozen: Trio, x_data: Tensor, noise: Noise, update: Update

@@ -54,11 +54,11 @@ class HatTeaching(Teaching):
         # The same noise draws the same slots of both.
         codes = buffer.visit(self.rows["codes"], noise, restart=0.0, fresh=lambda _: z_prior)
         images = buffer.visit(self.rows["images"], noise, restart=0.0, fresh=lambda _: x_model)
-        energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
+        energy, seen = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
         generator = generator_loss(self.trio, images.states, codes.states)
         buffer.put_back(self.rows["codes"], codes.slots, z_prior)
         buffer.put_back(self.rows["images"], images.slots, x_model)
-        return Losses(energy, generator, seen={"energy_gap_h": gap, "data_chain_moved": distance(x_gen, x_model)})
+        return Losses(energy, generator, seen={**seen, "data_chain_moved": distance(x_gen, x_model)})
 
     def _fill(self, frozen: Trio, places: int, depth: int, noise: Noise) -> None:
         """A new bank: prior draws and their images, from which the generator learns nothing yet."""

@@ -94,13 +94,13 @@ class ImprovedCDTeaching(Teaching):
         x_model = end.detach()
         buffer.put_back(self.rows["buffer"], visit.slots, x_model)
 
-        energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
+        energy, seen = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
         # The frozen copy passes gradients to its input only: h_fixed.
         divergence = -s.kl_weight * frozen.h(end).mean()
         if s.entropy_weight:
             divergence = divergence - s.entropy_weight * log_distance(end, near).mean()
         seen = {
-            "energy_gap_h": gap,
+            **seen,
             "data_chain_moved": distance(start, x_model),
             "kl_term_h": divergence.detach(),
         }

@@ -28,7 +28,7 @@ from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.teaching import buffer, from_noise
 from dualmcmc.teaching.base import Teaching, Update, distance
 from dualmcmc.teaching.data_noise import noised
-from dualmcmc.teaching.losses import Losses
+from dualmcmc.teaching.losses import Losses, gauges
 
 
 class JEMTeaching(Teaching):
@@ -78,4 +78,5 @@ class JEMTeaching(Teaching):
             loss = loss + s.energy_penalty * (h_data.square().mean() + h_model.square().mean())
         with torch.no_grad():
             accuracy = (logits.argmax(1) == labels).float().mean()
-        return loss, {"energy_gap_h": gap.detach(), "cross_entropy": cross_entropy.detach(), "accuracy": accuracy}
+        told = {"cross_entropy": cross_entropy.detach(), "accuracy": accuracy}
+        return loss, {**gauges(h_data, h_model, x_model), **told}

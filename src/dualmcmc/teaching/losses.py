@@ -44,7 +44,28 @@ class Losses(NamedTuple):
         return torch.stack([*self.named().values()]).sum()
 
 
-def energy_loss(trio: Trio, x_data: Tensor, x_model: Tensor, penalty: float = 0.0) -> tuple[Tensor, Tensor]:
+FAR = 2.0
+"""A pixel beyond [-FAR, FAR] is far outside the box of images."""
+
+
+@torch.no_grad()
+def gauges(h_data: Tensor, h_model: Tensor, x_model: Tensor) -> dict[str, Tensor]:
+    """What the guard watches of an energy: h of x+ and x-, each (B,), and x- (B, *); scalars.
+
+    Returns:
+        energy_gap_h: mean h(x+) - mean h(x-); energy_size_h: mean |h| of both; saturation: the share of x-'s
+        components beyond `FAR`.
+    """
+    return {
+        "energy_gap_h": h_data.mean() - h_model.mean(),
+        "energy_size_h": (h_data.abs().mean() + h_model.abs().mean()) / 2,
+        "saturation": (x_model.abs() > FAR).float().mean(),
+    }
+
+
+def energy_loss(
+    trio: Trio, x_data: Tensor, x_model: Tensor, penalty: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Eq. (E1): if x_model follows pi, its gradient is minus that of the mean log-likelihood.
 
     Arguments:
@@ -54,15 +75,14 @@ def energy_loss(trio: Trio, x_data: Tensor, x_model: Tensor, penalty: float = 0.
         penalty: weight of mean h(x+)^2 + mean h(x-)^2 beside the gap of h; both are divided by T.
 
     Returns:
-        The loss, and the gap mean h(x+) - mean h(x-), detached: two scalars.
+        The loss, a scalar, and `gauges`.
     """
     with spectral.weights_once(trio.part("energy")):
         h_data, h_model = trio.h(torch.cat([x_data, x_model])).chunk(2)
-    gap = h_data.mean() - h_model.mean()
-    loss = -gap
+    loss = h_model.mean() - h_data.mean()
     if penalty:
         loss = loss + penalty * (h_data.square().mean() + h_model.square().mean())
-    return loss / trio.temperature, gap.detach()
+    return loss / trio.temperature, gauges(h_data, h_model, x_model)
 
 
 def generator_loss(trio: Trio, x: Tensor, z: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class NoMCMCTeaching(Teaching):
         x_model, sigma = x.detach(), sampler.sigma.detach()
         watch.mark("other")
 
-        energy, gap = energy_loss(trio, x_data, x_model, s.energy_penalty)
+        energy, seen = energy_loss(trio, x_data, x_model, s.energy_penalty)
         if s.gradient_penalty:
             energy = energy + s.gradient_penalty * gradient_penalty(trio, x_data) / trio.temperature
 
@@ -84,7 +84,7 @@ class NoMCMCTeaching(Teaching):
             energy,
             generator,
             -(joint.mean() + entropy),
-            seen={"energy_gap_h": gap, "entropy": -log_p.mean(), "sigma": sigma},
+            seen={**seen, "entropy": -log_p.mean(), "sigma": sigma},
         )
 
     def settle(self, gather: Gather) -> None:

@@ -49,5 +49,5 @@ class PersistentTeaching(Teaching):
         buffer.put_back(self.rows["buffer"], visit.slots, x_model)
         watch.mark("data_chain")
 
-        energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
-        return Losses(energy, seen={"energy_gap_h": gap, "data_chain_moved": distance(visit.states, x_model)})
+        energy, seen = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
+        return Losses(energy, seen={**seen, "data_chain_moved": distance(visit.states, x_model)})

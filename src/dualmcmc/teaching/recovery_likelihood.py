@@ -27,7 +27,7 @@ from dualmcmc.methods import Chain, RecoveryLikelihood
 from dualmcmc.noise import Noise
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.teaching.base import Teaching, Update, distance
-from dualmcmc.teaching.losses import Losses
+from dualmcmc.teaching.losses import Losses, gauges
 from dualmcmc.trio import Trio
 
 
@@ -66,8 +66,7 @@ class RecoveryLikelihoodTeaching(Teaching):
         loss = (levels.at(self.levels, level, "weight", h_data) * (h_model - h_data)).mean()
         if s.energy_penalty:
             loss = loss + s.energy_penalty * (h_data.square().mean() + h_model.square().mean())
-        gap = (h_data - h_model).mean().detach()
-        seen = {"energy_gap_h": gap, "data_chain_moved": distance(start, x_model)}
+        seen = {**gauges(h_data, h_model, x_model), "data_chain_moved": distance(start, x_model)}
         return Losses(loss / self.trio.temperature, seen=seen)
 
 

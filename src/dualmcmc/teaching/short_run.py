@@ -43,5 +43,5 @@ class ShortRunTeaching(Teaching):
         x_model = revise(frozen, start, s.data_chain, noise=noise)
         watch.mark("data_chain")
 
-        energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
-        return Losses(energy, seen={"energy_gap_h": gap, "data_chain_moved": distance(start, x_model)})
+        energy, seen = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
+        return Losses(energy, seen={**seen, "data_chain_moved": distance(start, x_model)})

@@ -49,5 +49,5 @@ class VAEBMTeaching(Teaching):
         x_gen, x_model = (noise_space.shown(frozen, w, shape, s.pixels) for w in (start, end))
         watch.mark("data_chain")
 
-        energy, gap = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
-        return Losses(energy, seen={"energy_gap_h": gap, "data_chain_moved": distance(x_gen, x_model)})
+        energy, seen = energy_loss(self.trio, x_data, x_model, s.energy_penalty)
+        return Losses(energy, seen={**seen, "data_chain_moved": distance(x_gen, x_model)})

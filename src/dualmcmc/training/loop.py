@@ -28,11 +28,12 @@ from dualmcmc.storage import checkpoints
 from dualmcmc.storage.lock import RunLock
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import Losses, Teaching, Update, teaching
-from dualmcmc.training import optimisation, setup
+from dualmcmc.training import optimisation, processes, rollback, setup
 from dualmcmc.training.evaluation import statement
+from dualmcmc.training.guard import DivergedError, Guard, Trip
 from dualmcmc.training.occasions import Occasions, due
 from dualmcmc.training.progress import Reporter, decoding
-from dualmcmc.training.stopping import Signals, divergence
+from dualmcmc.training.stopping import Signals
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Outcome:
     run: Path
     steps: int
     seconds: float
+    rollbacks: int = 0
+    """Divergences in all that the run went back from."""
 
 
 class Trainer:
@@ -85,33 +88,45 @@ class Trainer:
 
         Raises:
             InputError: some input cannot be used; nothing was written.
-            TrainingError: a loss or gradient became non-finite or exploded, or the disk is full.
+            TrainingError: training diverged more often than `config.guard` goes back from, another process is
+                gone or computes something else, or the disk is full.
             KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last update was saved.
         """
         began = time.monotonic()
         with ExitStack() as stack:
             stack.callback(self.lock.release)
-            done, state, notes = self._prepare()
-            self.attempt: int = state["attempt"]
-            self.spent: float = state["seconds"]  # on updates, by this process's clock
-            self.state = state
+            done, notes = self._prepare()
             memory = self.teaching.memory(self.accelerator.gather)
-            if self.main:
-                report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
-                stack.enter_context(report)
-                for line in notes:
-                    report.say(line)
-                self.occasions = Occasions(
-                    self.run, self.config, self.sets, self.trio, self.average, self.optimiser, report, state
-                )
-                self.occasions.memory = memory
-                self.occasions.begin(done)
             stack.enter_context(self.signals)
             try:
+                if self.main:
+                    report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
+                    stack.enter_context(report)
+                    for line in notes:
+                        report.say(line)
+                    self.occasions = Occasions(
+                        self.run,
+                        self.config,
+                        self.sets,
+                        self.trio,
+                        self.average,
+                        self.optimiser,
+                        report,
+                        self.signals,
+                        self.state,
+                    )
+                    self.occasions.memory = memory
+                    self.occasions.begin(done)
                 done = self._loop(done)
             except OSError as error:
                 raise TrainingError(f"cannot write to {self.run.path} ({error}); {self._safe()}") from error
-        return Outcome(self.run.path, done, time.monotonic() - began)
+            except RuntimeError as error:
+                if self.accelerator.num_processes == 1 or not processes.lost_peer(error):
+                    raise
+                raise TrainingError(
+                    f"another process of this run is gone ({error}); {self._safe()}, --resume continues"
+                ) from error
+        return Outcome(self.run.path, done, time.monotonic() - began, len(self.state["trips"]))
 
     def _safe(self) -> str:
         """What a run that fails leaves behind."""
@@ -120,8 +135,8 @@ class Trainer:
 
     # -- before the first update -----------------------------------------------------------------
 
-    def _prepare(self) -> tuple[int, dict[str, Any], list[str]]:
-        """Everything up to the first update: updates already made, state beyond weights, lines to show."""
+    def _prepare(self) -> tuple[int, list[str]]:
+        """Everything up to the first update: updates already made, lines to show."""
         c = self.config = configs.check(self.config)
         if self.resume:
             setup.check_resumable(self.run, c)
@@ -129,7 +144,7 @@ class Trainer:
         self.main = self.accelerator.is_main_process
         if not self.resume:
             self.run.check_free()
-        self._share_batch()
+        self.rows = processes.share_of_batch(self.accelerator, c.optim.batch_size)
         with self.accelerator.main_process_first():
             self.sets = setup.load_sets(
                 c,
@@ -140,14 +155,15 @@ class Trainer:
         c = self.config = setup.with_classes(c, self.sets.train)
         self._build()
         self.teaching.check(self.rows, c.optim.batch_size)
-        done, state, notes = 0, {"attempt": 0, "best": None, "seconds": 0.0}, self._data_notes()
+        done, notes = 0, self._data_notes()
         if self.main:
             self._claim()
         if self.resume:
             setup.check_same_data(self.run, self.sets.train)
-            checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser)
-            done, state = checkpoint.step, {name: checkpoint.state[name] for name in state}
-            self.teaching.remember(checkpoint.parts["memory"], self.rows, c.optim.batch_size)
+            checkpoint, passed_over = self._restore()
+            done = checkpoint.step
+            self.state.update({name: checkpoint.state[name] for name in self.state})
+            self._ease()
             if c.run.steps < done:
                 raise InputError(f"--resume: {self.run.path} has made {done} updates, more than {c.run.steps}")
             if self.main:
@@ -160,7 +176,14 @@ class Trainer:
             about = {"images": len(train), "heldout": heldout.title, "data_sha256": train.fingerprint}
             self.run.create(c, best=statement(c.method), **about)
         self.accelerator.wait_for_everyone()
-        return done, state, notes
+        return done, notes
+
+    def _restore(self, before: int | None = None) -> tuple[checkpoints.Checkpoint, list[str]]:
+        """Everything as the newest complete checkpoint (before a step) has it, but for `state`; lines to show."""
+        checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser, before)
+        self.teaching.remember(checkpoint.parts["memory"], self.rows, self.config.optim.batch_size)
+        self.guard.restore(checkpoint.state["guard"])
+        return checkpoint, passed_over
 
     def _claim(self) -> None:
         """Makes the run this process's to write. Whoever else began in the meantime keeps theirs."""
@@ -169,16 +192,6 @@ class Trainer:
         self.lock.acquire()
         if not self.resume:
             self.run.check_new()
-
-    def _share_batch(self) -> None:
-        processes, batch = self.accelerator.num_processes, self.config.optim.batch_size
-        if batch % processes:
-            raise InputError(
-                f"setting optim.batch_size is {batch}: it must be a multiple of the {processes} processes"
-            )
-        share = batch // processes
-        first = self.accelerator.process_index * share
-        self.rows = range(first, first + share)
 
     def _build(self) -> None:
         c = self.config
@@ -190,6 +203,7 @@ class Trainer:
         self.optimiser = optimisation.build_optimiser(self.trio, c.optim)
         self.teaching: Teaching = teaching(self.trio, c.method)
         self.module = self.accelerator.prepare_model(self.teaching)
+        self.guard, self.state = Guard(c), setup.new_state()
         self.watch = Stopwatch(cuda=self.accelerator.device.type == "cuda")
 
     def _data_notes(self) -> list[str]:
@@ -205,30 +219,41 @@ class Trainer:
     # -- the loop --------------------------------------------------------------------------------
 
     def _loop(self, done: int) -> int:
-        """Updates until `run.steps` are made or `run.minutes` are spent; returns how many were made in all."""
+        """Updates, and roll-backs, until the run is at its end; returns how many updates were made in all."""
+        while True:
+            try:
+                return self._updates(done)
+            except DivergedError as failure:
+                done = self._roll_back(failure.trip)
+
+    def _updates(self, done: int) -> int:
+        """Updates until `run.steps` are made or `run.minutes` are spent; returns how many were made in all.
+
+        Raises:
+            DivergedError: an update, or what it left, must not stand.
+        """
         r = self.config.run
         window: list[dict[str, float]] = []
         began = time.monotonic()
         for step in range(done, r.steps):
-            if r.minutes and self.spent >= 60 * r.minutes:
+            if r.minutes and self.state["seconds"] >= 60 * r.minutes:
                 break  # resumed after its time was spent
             figures = self._update(step)
             window.append(figures)
             done, stopping = step + 1, figures["stop"] > 0
             last = done == r.steps or bool(r.minutes and figures["seconds"] >= 60 * r.minutes)
-            self.state["seconds"] = self.spent
+            now = due(r, done, last)
+            if stopping or any(now):
+                self._examine(done)
             if done % r.log_every == 0 or last:
                 self._log(done, window, (time.monotonic() - began) / len(window))
                 window.clear()
-            memory = None
-            if stopping or any(due(r, done, last)):
-                memory = self.teaching.memory(self.accelerator.gather)
             if self.occasions:
                 self.occasions.report.step(done)
-                self.occasions.memory = memory or {}
-                self.occasions.after(done, last)
-                if stopping:
-                    self.occasions.ensure_saved(done)
+            if now.save:
+                self.guard.mark()
+            if stopping or any(now):
+                stopping = self._look(done, last, stopping)
             self.accelerator.wait_for_everyone()
             if last:
                 break
@@ -237,6 +262,79 @@ class Trainer:
             if not window:
                 began = time.monotonic()
         return done
+
+    def _look(self, done: int, last: bool, stopping: bool) -> bool:
+        """What is due once in a while; returns whether a signal to stop came, on any process, by its end."""
+        memory = self.teaching.memory(self.accelerator.gather)
+        self.state["guard"] = self.guard.state()
+        if self.occasions:
+            self.occasions.memory = memory
+            if stopping:
+                self.occasions.postpone(done, last)
+            else:
+                self.occasions.after(done, last)
+        return processes.any_of(self.accelerator, self.signals.came != 0)
+
+    def _examine(self, done: int) -> None:
+        """Refuses to keep what no checkpoint may hold.
+
+        Raises:
+            DivergedError: a number is not finite, or q has collapsed.
+            TrainingError: processes hold different weights.
+        """
+        if different := processes.strangers(self.accelerator, self.trio):
+            raise TrainingError(
+                f"at step {done} the weights of process {', '.join(map(str, different))} are not those of the "
+                f"others: its machine may be faulty; {self._safe()}, --resume continues"
+            )
+        flawed = setup.flaw(self.trio, self.average, self.optimiser, self.teaching)
+        if processes.any_of(self.accelerator, flawed is not None):
+            reason = f"{flawed} is not finite" if flawed else "another process holds what is not finite"
+            raise DivergedError(Trip(done, flawed or "parameters", reason))
+        if trip := self.guard.check_codes(self._code_variance(done), done):
+            raise DivergedError(trip)
+
+    @torch.no_grad()
+    def _code_variance(self, done: int) -> float | None:
+        """Geometric mean of q's variances on the batch of the update before; None without such a network."""
+        if self.trio.inference is None:
+            return None
+        x, _, _ = self._batch(done - 1)
+        _, log_variance = self.trio.q(x)
+        seen = processes.means(self.accelerator, {"log_variance": log_variance.mean()})
+        return float(np.exp(seen["log_variance"]))
+
+    def _roll_back(self, trip: Trip) -> int:
+        """Everything as it was at the newest complete checkpoint, but for the noise and the remedy; its step.
+
+        Raises:
+            TrainingError: it has come to that too often.
+        """
+        guard, trips, leader = self.config.guard, self.state["trips"], self.guard.leader(trip)
+        if rollback.gives_up(trip, trips, guard):
+            told = rollback.diagnosis(trip, leader, len(trips), self.config)
+            raise TrainingError(f"{told}; {self._safe()} in {self.run.checkpoints}")
+        self.accelerator.wait_for_everyone()  # nobody is still writing
+        try:
+            checkpoint, _ = self._restore(rollback.bound(self.run, trips))
+        except InputError as error:
+            raise TrainingError(f"training diverged at step {trip.step}: {trip.reason}; {error}") from error
+        self.accelerator.wait_for_everyone()  # nobody is still reading
+        done, attempt, seconds = checkpoint.step, self.state["attempt"] + 1, self.state["seconds"]
+        past = {"step": trip.step, "signal": trip.signal, "reason": trip.reason, "back_to": done}
+        self.state.update({name: checkpoint.state[name] for name in self.state})
+        self.state.update(attempt=attempt, seconds=seconds, trips=[*trips, past])
+        self._ease()
+        memory = self.teaching.memory(self.accelerator.gather)
+        if self.occasions:
+            self.occasions.memory = memory
+            self.occasions.rewind(done, {**past, "leader": leader, "attempt": attempt})
+        self.accelerator.wait_for_everyone()
+        return done
+
+    def _ease(self) -> None:
+        """The remedy of all roll-backs so far; the rate's acts in `_step`."""
+        self.teaching.settings = rollback.eased_method(self.config, self.state)
 
     def _log(self, done: int, window: list[dict[str, float]], seconds: float) -> None:
         line = {"step": done, "kind": "train", "seconds_per_step": seconds, **self._summary(window)}
@@ -254,15 +352,18 @@ class Trainer:
             self.accelerator.backward(losses.total())
             norms = optimisation.clip(self.trio, self.config.optim)
             self.watch.mark("losses")
-            figures |= self._figures(losses, norms, self.spent + time.monotonic() - began)
-            self._refuse_divergence(figures, step)
+            figures |= self._figures(losses, norms, self.state["seconds"] + time.monotonic() - began)
+            if trip := self.guard.watch(figures, step + 1):
+                self.optimiser.zero_grad()
+                raise DivergedError(trip)
             self._step(step)
             self.watch.mark("update")
         self.teaching.settle(self.accelerator.gather)
         self._average_batch_norm()
         self.average.update(self.trio, step)
         self.watch.mark("update")
-        self.spent += time.monotonic() - began
+        self.guard.settle(figures)
+        self.state["seconds"] += time.monotonic() - began
         return figures
 
     def _step(self, step: int) -> None:
@@ -273,7 +374,8 @@ class Trainer:
             steps=self.config.run.steps,
             steps_per_epoch=len(self.sets.train) // self.config.optim.batch_size,
         )
-        optimisation.set_rates(self.trio, self.optimiser, self.config.optim, factor)
+        ease = rollback.rate_ease(self.state, self.config.guard)
+        optimisation.set_rates(self.trio, self.optimiser, self.config.optim, factor, ease)
         self.optimiser.step()
         self.optimiser.zero_grad()
 
@@ -298,7 +400,7 @@ class Trainer:
         return x, self._noise(step), update
 
     def _noise(self, step: int) -> BatchNoise:
-        return BatchNoise(self.config.seed, self.rows, path=("train", step, self.attempt))
+        return BatchNoise(self.config.seed, self.rows, path=("train", step, self.state["attempt"]))
 
     def _figures(self, losses: Losses, norms: dict[str, Tensor], spent: float) -> dict[str, float]:
         """Losses, diagnostics and gradient norms as numbers, over all processes: the phase's one host sync."""
@@ -312,16 +414,7 @@ class Trainer:
         device = self.accelerator.device
         seen["stop"] = torch.full((), float(self.signals.came != 0), device=device)
         seen["seconds"] = torch.full((), spent, device=device)
-        row = torch.stack([value.detach().float() for value in seen.values()])
-        figures = self.accelerator.reduce(row, "mean").tolist()
-        return dict(zip(seen, figures, strict=True))
-
-    def _refuse_divergence(self, figures: dict[str, float], step: int) -> None:
-        if reason := divergence(figures, self.config):
-            raise TrainingError(
-                f"training diverged at step {step + 1}: {reason}; {self._safe()} in "
-                f"{self.run.checkpoints}; a lower --optim.energy.rate, clipping or more chain steps may help"
-            )
+        return processes.means(self.accelerator, seen)
 
     def _average_batch_norm(self) -> None:
         """Keeps BatchNorm statistics, which each process gathers from its own rows, equal on all."""

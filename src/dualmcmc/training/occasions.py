@@ -20,6 +20,7 @@ from dualmcmc.training import optimisation
 from dualmcmc.training.evaluation import evaluation_protocol, small_evaluation
 from dualmcmc.training.progress import Reporter
 from dualmcmc.training.setup import Sets
+from dualmcmc.training.stopping import Interrupted, Signals
 from dualmcmc.trio import Trio
 
 SAMPLES, RECONSTRUCTIONS = 64, 12
@@ -55,19 +56,30 @@ class Occasions:
     average: optimisation.Average
     optimiser: torch.optim.Adam
     report: Reporter
+    signals: Signals
     state: dict[str, Any]
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     """The method's, of all processes, as it is at the step that is due (`Teaching.memory`)."""
 
     def after(self, done: int, last: bool) -> None:
-        """Whatever is due after `done` updates."""
+        """Whatever is due after `done` updates; a signal puts off what writes nothing yet."""
         now = due(self.config.run, done, last)
-        if now.evaluate:
-            self.evaluate(done)
-        if now.save:
-            self.save(done)
-        if now.draw:
-            self.draw(done)
+        self.state["owed"] = False
+        try:
+            if now.evaluate:
+                self.evaluate(done)
+            if now.save:
+                self.save(done)
+            if now.draw:
+                self.draw(done)
+        except Interrupted:
+            self.postpone(done, last)
+
+    def postpone(self, done: int, last: bool) -> None:
+        """A checkpoint now; the looks that are due, when the run is resumed."""
+        now = due(self.config.run, done, last)
+        self.state["owed"] = now.evaluate or now.draw
+        self.save(done)
 
     def model(self, step: int) -> Model:
         """The averaged networks as they are now; they share storage with the average."""
@@ -77,27 +89,34 @@ class Occasions:
 
     def draw(self, done: int) -> None:
         """Pictures on fixed noise (generator, after the test chain) and of fixed held-out images."""
-        model = self.model(done)
-        before = model.sample(SAMPLES, seed=PICTURE_SEED, steps=0)
-        after = model.sample(SAMPLES, seed=PICTURE_SEED)
+        rows: list[Tensor] = []
+        with self.signals.at_once():
+            model = self.model(done)
+            before = model.sample(SAMPLES, seed=PICTURE_SEED, steps=0)
+            after = model.sample(SAMPLES, seed=PICTURE_SEED)
+            if model.has("generator"):
+                heldout = self.sets.heldout
+                n = min(RECONSTRUCTIONS, len(heldout))
+                x = heldout.tensor([i * len(heldout) // n for i in range(n)])
+                rows = [x, *(model.reconstruct(x, seed=PICTURE_SEED, steps=steps) for steps in (0, None))]
         save_side_by_side(self.run.samples / f"step-{done:07d}.png", [before, after], columns=8)
-        if not model.has("generator"):
-            return
-        heldout = self.sets.heldout
-        n = min(RECONSTRUCTIONS, len(heldout))
-        x = heldout.tensor([i * len(heldout) // n for i in range(n)])
-        rows = [x, *(model.reconstruct(x, seed=PICTURE_SEED, steps=steps) for steps in (0, None))]
-        save_rows(self.run.samples / f"reconstructions-{done:07d}.png", rows)
+        if rows:
+            save_rows(self.run.samples / f"reconstructions-{done:07d}.png", rows)
 
     def evaluate(self, done: int) -> None:
         """The small evaluation; the best value so far becomes the model folder."""
-        model = self.model(done)
-        figures = small_evaluation(model, self.sets.train, self.sets.heldout, self.config.run.evaluate_images)
         best = self.state["best"]
-        if best is None or figures["value"] < best["value"]:
+        with self.signals.at_once():
+            model = self.model(done)
+            sets, images = self.sets, self.config.run.evaluate_images
+            figures = small_evaluation(model, sets.train, sets.heldout, images)
+            better = best is None or figures["value"] < best["value"]
+            if better:
+                self._calibrate(model)
+        if better:
             self.state["best"] = {"step": done, "value": figures["value"]}
             self._export(model)
-        how = {"images": self.config.run.evaluate_images, "heldout": self.sets.heldout.title, "weights": "ema"}
+        how = {"images": images, "heldout": self.sets.heldout.title, "weights": "ema"}
         protocol = {**how, **evaluation_protocol(self.config), "version": __version__}
         self.run.add_metrics("training", {"step": done, **figures, "protocol": protocol})
         self.report.log({"step": done, "kind": "evaluation", **figures, "best_step": self.state["best"]["step"]})
@@ -125,26 +144,49 @@ class Occasions:
         best = self.state["best"]
         checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
         if done and (not self.config.run.evaluate_every or not self.run.model.exists()):
-            self._export(self.model(done))
+            model = self.model(done)
+            self._calibrate(model)
+            self._export(model)
 
     def begin(self, done: int) -> None:
         """Before the first update: damaged later checkpoints, if passed over, go; a new run's start is kept.
 
-        So every checkpoint that is there is one to rely on, and a run killed at any moment can be resumed.
+        So every checkpoint that is there is one to rely on, and a run killed at any moment can be resumed. Looks
+        that a signal put off are taken.
         """
         best = self.state["best"]
         checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
+        if self.state["owed"]:
+            self.run.cut_metrics(done - 1)
+            self.after(done, done == self.config.run.steps)
         self.ensure_saved(done)
+
+    def rewind(self, done: int, told: dict[str, Any]) -> None:
+        """After a roll-back to step `done`: later lines, evaluations and checkpoints go; the attempt stays."""
+        self.report.rewind(done)
+        self.run.cut_metrics(done)
+        self.save(done)
+        self.report.log({"step": done, "kind": "rollback", **told})
+        self.report.say(
+            f"step {told['step']}: {told['reason']} ({told['leader']}); back to step {done} with new noise and "
+            + (
+                f"the energy's rate times {self.config.guard.factor:g}"
+                if self.config.guard.remedy == "rate"
+                else f"a chain {1 / self.config.guard.factor:g} times as long"
+            )
+        )
 
     def ensure_saved(self, done: int) -> None:
         """A checkpoint of this step, if there is none yet."""
         if done not in checkpoints.steps(self.run.checkpoints):
             self.save(done)
 
+    def _calibrate(self, model: Model) -> None:
+        if model.has("energy"):
+            model.calibrate(self.sets.train)
+
     def _export(self, model: Model) -> None:
         try:
-            if model.has("energy"):
-                model.calibrate(self.sets.train)
             model.save_pretrained(self.run.model)
         except OSError as error:
             raise TrainingError(

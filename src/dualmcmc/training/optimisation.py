@@ -53,10 +53,11 @@ def rate_factor(step: int, settings: Optim, *, steps: int, steps_per_epoch: int)
     return warm
 
 
-def set_rates(trio: Trio, optimiser: torch.optim.Adam, settings: Optim, factor: float) -> None:
-    """Each group's rate: its setting times `factor`."""
+def set_rates(trio: Trio, optimiser: torch.optim.Adam, settings: Optim, factor: float, ease: float = 1.0) -> None:
+    """Each group's rate: its setting times `factor`; the energy's, or without an energy all, by `ease` too."""
     for name, group in zip(networks(trio), optimiser.param_groups, strict=True):
-        group["lr"] = adam_of(name, settings).rate * factor
+        gentle = ease if name == "energy" or trio.energy is None else 1.0
+        group["lr"] = adam_of(name, settings).rate * factor * gentle
 
 
 def clip(trio: Trio, settings: Optim) -> dict[str, Tensor]:
@@ -89,6 +90,7 @@ def load_state_tensors(trio: Trio, optimiser: torch.optim.Adam, saved: Mapping[s
         InputError: the moments are of other networks.
     """
     names = dict(trio.named_parameters())
+    optimiser.state.clear()
     for key, value in saved.items():
         name, _, moment = key.partition(":")
         if name not in names:

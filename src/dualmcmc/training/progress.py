@@ -26,15 +26,24 @@ class Reporter:
     """
 
     def __init__(self, run: RunFolder, *, done: int, total: int, quiet: bool = False) -> None:
-        self.quiet, self.total = quiet, total
+        self.run, self.quiet, self.total = run, quiet, total
         self.began, self.done_before = time.monotonic(), done
-        run.cut_log(done)
-        self._file = run.log.open("a", encoding="utf-8")
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._board = SummaryWriter(str(run.path / "tensorboard"), purge_step=done + 1)
+        self._open(done)
         self._console = Console(stderr=True)
         self._live = None if quiet or not self._console.is_terminal else self._bar(done)
+
+    def _open(self, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run.cut_log(done)
+        self._file = self.run.log.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=done + 1)
+
+    def rewind(self, done: int) -> None:
+        """The run has gone back to `done` updates: lines after it go."""
+        self._file.close()
+        self._board.close()
+        self._open(done)
 
     def _bar(self, done: int) -> Progress:
         bar = Progress(

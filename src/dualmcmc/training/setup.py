@@ -16,6 +16,7 @@ from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, pretrained
 from dualmcmc.storage.run_folder import RunFolder
+from dualmcmc.teaching import Teaching
 from dualmcmc.training import optimisation
 from dualmcmc.trio import Trio
 
@@ -147,7 +148,7 @@ def _shapes(network: nn.Module) -> dict[str, torch.Size]:
 
 
 def check_resumable(run: RunFolder, settings: Config) -> None:
-    """Refuses to continue a run under another configuration; only `run`'s lengths and intervals may change.
+    """Refuses to continue a run under another configuration; only lengths, intervals and the guard may change.
 
     Raises:
         InputError: naming the first field that differs.
@@ -159,7 +160,7 @@ def check_resumable(run: RunFolder, settings: Config) -> None:
     lines = [
         line
         for line in config.differences(settings, theirs)
-        if not line.startswith("run.") or (scheduled and line.startswith("run.steps "))
+        if not line.startswith(("run.", "guard.")) or (scheduled and line.startswith("run.steps "))
     ]
     if lines:
         raise InputError(f"--resume: {run.path} was started with another configuration: {lines[0]}")
@@ -181,10 +182,40 @@ def check_same_data(run: RunFolder, train: data.ImageSet) -> None:
         )
 
 
+def new_state() -> dict[str, Any]:
+    """What a checkpoint keeps beside tensors, as it is before the first update.
+
+    attempt counts roll-backs, best is that of the small evaluations, seconds were spent on updates, trips are the
+    divergences gone back from, guard the ranges of figures, owed says that a signal put this step's looks off.
+    """
+    ranges = {"seen": 0, "largest": {}, "range": {}}
+    return {"attempt": 0, "best": None, "seconds": 0.0, "trips": [], "guard": ranges, "owed": False}
+
+
+def flaw(trio: Trio, average: optimisation.Average, optimiser: torch.optim.Adam, teaching: Teaching) -> str | None:
+    """The first of all that a checkpoint would hold that is not finite; None if there is none."""
+    everything: dict[str, torch.Tensor] = {
+        **trio.state_dict(),
+        **{f"average.{name}": tensor for name, tensor in average.trio.state_dict().items()},
+        **optimisation.state_tensors(trio, optimiser),
+        **teaching.rows,
+        **teaching.tables,
+    }
+    numbers = {name: tensor for name, tensor in everything.items() if tensor.is_floating_point()}
+    sound = torch.stack([tensor.isfinite().all() for tensor in numbers.values()])  # one host sync for all
+    if sound.all():
+        return None
+    return next(name for name, fine in zip(numbers, sound.tolist(), strict=True) if not fine)
+
+
 def restore(
-    run: RunFolder, trio: Trio, average: optimisation.Average, optimiser: torch.optim.Adam
+    run: RunFolder,
+    trio: Trio,
+    average: optimisation.Average,
+    optimiser: torch.optim.Adam,
+    before: int | None = None,
 ) -> tuple[checkpoints.Checkpoint, list[str]]:
-    """Loads the newest complete checkpoint into the networks, their average and the optimiser.
+    """Loads the newest complete checkpoint (before a step) into the networks, their average and the optimiser.
 
     Returns:
         The checkpoint, and a line for each newer one that was passed over as incomplete.
@@ -192,7 +223,7 @@ def restore(
     Raises:
         InputError: there is no complete checkpoint, or it is of other networks.
     """
-    checkpoint, passed_over = checkpoints.newest(run.checkpoints)
+    checkpoint, passed_over = checkpoints.newest(run.checkpoints, before)
     source = str(run.checkpoints / f"step-{checkpoint.step}")
     pretrained.fill(trio, checkpoint.parts["weights"], source)
     pretrained.fill(average.trio, checkpoint.parts["average"], source)

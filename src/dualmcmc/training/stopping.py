@@ -1,13 +1,11 @@
-"""Why a run stops before its last update: a signal, or figures that no update should follow."""
+"""A run that is told to stop: SIGINT and SIGTERM, acted on where nothing is lost by it."""
 
 from __future__ import annotations
 
-import math
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-
-from dualmcmc.settings import Config
 
 
 class Signals:
@@ -18,6 +16,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.came = 0
+        self._waiting = True
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
@@ -36,24 +35,24 @@ class Signals:
         if self.came:
             raise KeyboardInterrupt("stopped at once; the last checkpoint is intact")
         self.came = number
+        if not self._waiting:
+            raise Interrupted
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, a first signal does not wait for the end of what is being done, which writes nothing.
+
+        Raises:
+            Interrupted: one came, within or before.
+        """
+        if self.came:
+            raise Interrupted
+        self._waiting = False
+        try:
+            yield
+        finally:
+            self._waiting = True
 
 
-def divergence(figures: Mapping[str, float], config: Config) -> str | None:
-    """What is wrong with an iteration's figures: one is not finite, or beyond its limit; None if nothing is.
-
-    Limits: `optim.max_energy_gap` for the gap of h (released code), `optim.max_loss` nats per pixel and
-    channel for the generator's loss and per latent dimension for the inference network's.
-    """
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            return f"{name} is {value}"
-    images, per_number = config.images, config.optim.max_loss
-    limits = {
-        "energy_gap_size": config.optim.max_energy_gap,
-        "loss_generator": per_number * images.channels * images.size**2,
-        "loss_inference": per_number * config.networks.latent_dim,
-    }
-    for name, limit in limits.items():
-        if abs(figures.get(name, 0.0)) > limit:
-            return f"{name} is {figures[name]:.4g}, beyond {limit:.4g}"
-    return None
+class Interrupted(BaseException):
+    """A signal came while something was looked at that can be looked at again."""
