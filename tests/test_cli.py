@@ -21,6 +21,7 @@ from dualmcmc import Model, data, presets
 from dualmcmc.cli import VERBS, main
 from dualmcmc.data.rule import to_uint8
 from dualmcmc.methods import METHODS
+from dualmcmc.storage import pretrained
 
 Capture = pytest.CaptureFixture[str]
 
@@ -517,6 +518,8 @@ def test_a_damaged_model_is_refused_by_every_verb(verb: list[str], trained: Path
     weights = load_file("model/model.safetensors")
     weights["energy.head.weight"].view(-1)[3] = float("nan")
     save_file(weights, "model/model.safetensors")
+    assert "model.safetensors is not what was saved" in refused([*verb, "model"], capsys)
+    pretrained.seal(Path("model"))
     line = refused([*verb, "model"], capsys)
     assert "energy.head.weight holds NaN or infinity" in line
 

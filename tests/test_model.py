@@ -399,10 +399,11 @@ def test_a_model_folder_holds_safetensors_json_and_a_card(trained: Path) -> None
         "model.safetensors",
         "config.json",
         "scores.json",
+        "manifest.json",
         "README.md",
     }
     about = json.loads((trained / "model" / "config.json").read_text())
-    assert (about["library"], about["format"], about["step"]) == ("dualmcmc", 1, about["step"])
+    assert (about["library"], about["format"], about["step"]) == ("dualmcmc", 2, about["step"])
     names = load_file(trained / "model" / "model.safetensors")
     assert {name.split(".")[0] for name in names} == {"energy", "generator", "inference"}
     assert not any("parametrizations" in name for name in names)
@@ -537,7 +538,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
     "no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json cannot be read as JSON"),
     "a JSON list": (lambda f: (f / "config.json").write_text("[]"), r"config\.json holds no configuration"),
-    "format 2": (_edit_config(lambda c: c.update(format=2)), "has format 2: this version reads 1"),
+    "format": (_edit_config(lambda c: c.update(format=9)), "has format 9: this version reads 2"),
     "step": (_edit_config(lambda c: c.update(step="many")), r"config\.json has step 'many'"),
     "unknown field": (_edit_config(lambda c: c["config"].update(colour=1)), "setting colour: unexpected"),
     "missing field": (_edit_config(lambda c: c["config"].pop("images")), "setting images: "),
@@ -556,10 +557,27 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_model_folder_is_refused_naming_what_is_wrong(kind: str, folder: Path) -> None:
     damage, said = DAMAGE[kind]
     damage(folder)
+    with pytest.raises(InputError):  # whatever it is, the manifest tells
+        Model.from_pretrained(folder)
+    pretrained.seal(folder)
     before = listing(folder)
     with pytest.raises(InputError, match=said):
         Model.from_pretrained(folder)
     assert listing(folder) == before
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "scores.json", "manifest.json"])
+def test_a_model_with_one_bit_changed_or_a_file_gone_is_refused_naming_the_file(name: str, folder: Path) -> None:
+    """A bit of a weight, a digit of a setting: it loads as safetensors or JSON, and is another model."""
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not what was saved" if name == "manifest.json" else name):
+        Model.from_pretrained(folder)
+    path.unlink()
+    with pytest.raises(InputError, match=f"{name}( is missing|: )"):
+        Model.from_pretrained(folder)
 
 
 def test_where_no_model_is_the_line_says_what_to_give(tmp_path: Path) -> None:

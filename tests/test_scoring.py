@@ -16,6 +16,7 @@ from tiny import listing
 
 from dualmcmc import InputError, Model, cli, data
 from dualmcmc.scoring import QUANTILES, TrainingScores
+from dualmcmc.storage import pretrained
 
 Capture = pytest.CaptureFixture[str]
 
@@ -176,6 +177,7 @@ def test_each_unreadable_file_is_named_and_nothing_is_written(run: Path, tmp_pat
 
 def test_a_model_without_quantiles_asks_for_a_reference(run: Path, capsys: Capture) -> None:
     (run / "model" / "scores.json").unlink()
+    pretrained.seal(run / "model")
     assert score(run, "--data", "digits") == 2
     assert "--reference" in capsys.readouterr().err
     assert score(run, "--data", "digits", "-n", "5", "--reference", "digits:train") == 0
@@ -191,6 +193,7 @@ def test_damaged_quantiles_are_refused(run: Path, capsys: Capture) -> None:
         {"images": "x"},
     ):
         path.write_text(json.dumps({**kept, **damage}))
+        pretrained.seal(run / "model")
         assert score(run, "--data", "digits") == 2
         assert "scores.json" in capsys.readouterr().err
 

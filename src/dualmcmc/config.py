@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
@@ -89,6 +90,12 @@ def _check_together(config: Config) -> None:
 def to_dict(config: Config) -> dict[str, Any]:
     """Nested dictionaries that JSON holds without loss (tuples become lists there and back)."""
     return asdict(config)
+
+
+def identity(config: Config) -> str:
+    """SHA-256 of what decides which weights a run learns: all but lengths, intervals and the guard."""
+    values = {name: value for name, value in to_dict(config).items() if name not in ("run", "guard")}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def read(path: Path) -> Config:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -26,10 +28,17 @@ def load_model(options: OnModel) -> Model:
     """
     from dualmcmc.devices import best_device, check_device
     from dualmcmc.model import Model
+    from dualmcmc.storage.pretrained import DamagedWarning
 
     check_device(options.device)
     device = options.device or best_device()
-    return Model.from_pretrained(options.run, weights=options.weights, precision=options.precision, device=device)
+    how: dict[str, Any] = {"weights": options.weights, "precision": options.precision, "device": device}
+    with warnings.catch_warnings(record=True, category=DamagedWarning) as seen:
+        warnings.simplefilter("always", DamagedWarning)
+        model = Model.from_pretrained(options.run, **how)
+    for each in seen:
+        print(f"dualmcmc: {each.message}", file=sys.stderr)
+    return model
 
 
 def load_images(model: Model, options: OnImages) -> tuple[ImageSet, int]:

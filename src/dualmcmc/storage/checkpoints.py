@@ -4,11 +4,12 @@
     average.safetensors     their running average (EMA)
     optimiser.safetensors   Adam's moments, one name per parameter
     memory.safetensors      what the method remembers: buffers, banks, codes of images; empty for most
-    state.json              step, counters, best value so far
+    state.json              format, step, counters, best value so far
     manifest.json           SHA-256 of the files above; written last
 
-A folder whose files do not match its manifest is no checkpoint: the newest one that does is used, and
-those passed over are named. Randomness needs no file: it is a function of (seed, step, attempt).
+and `checkpoints/index.json` says which step is the latest and which the best, for whoever looks. A folder whose
+files do not match its manifest, or that is another step's, is no checkpoint: the newest one that does is used,
+and those passed over are named. Randomness needs no file: it is a function of (seed, step, attempt).
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from torch import Tensor
 
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.storage import tensors
-from dualmcmc.storage.files import new_folder, write_json
+from dualmcmc.storage.files import new_folder, tidy, write_json
 
 PARTS = ("weights", "average", "optimiser", "memory")
+FORMAT = 3
+"""Of state.json; raise it when what a checkpoint holds changes."""
 HEADERS = 1 << 18
 """Bytes of a checkpoint beside its tensors, rounded up."""
 
@@ -51,7 +54,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], sta
         with new_folder(place) as temporary:
             for part, named in parts.items():
                 tensors.save(temporary / f"{part}.safetensors", named)
-            write_json(temporary / "state.json", {"format": 2, "step": step, **state})
+            write_json(temporary / "state.json", {"format": FORMAT, "step": step, **state})
             sums = {file.name: tensors.sha256(file) for file in sorted(temporary.iterdir())}
             write_json(temporary / "manifest.json", sums)
     except OSError as error:
@@ -82,15 +85,17 @@ def steps(folder: Path) -> list[int]:
 def prune(folder: Path, keep: int, best: int | None, done: int) -> None:
     """Keeps the newest `keep` checkpoints up to step `done` and that of step `best`; removes all others.
 
-    Later ones are damaged: a run that is at step `done` has passed them over. What killed saves left goes too.
+    Later ones are damaged or undone: a run that is at step `done` has left them. What killed saves left goes too.
     """
     for leftover in [*folder.glob(".step-*.tmp"), *folder.glob(".step-*.old")]:
         shutil.rmtree(leftover)
+    tidy(folder, "index.json")
     there = steps(folder)
     kept = {step for step in there if step <= done}
     kept = set(sorted(kept)[-keep:]) | (kept & {best})
     for step in set(there) - kept:
         shutil.rmtree(folder / f"step-{step}")
+    write_json(folder / "index.json", {"latest": max(kept, default=None), "best": best if best in kept else None})
 
 
 def fault(place: Path) -> str | None:
@@ -103,8 +108,15 @@ def fault(place: Path) -> str | None:
         for name, wanted in sums.items():
             if tensors.sha256(place / name) != wanted:
                 return f"{name} is cut short or altered"
+        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        if state["format"] != FORMAT:
+            return f"it has format {state['format']}, and this version reads {FORMAT}"
+        if place.name != f"step-{state['step']}":
+            return f"it is that of step {state['step']}"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
+    except (KeyError, TypeError):
+        return "state.json holds no state"
     except (OSError, ValueError) as error:
         return f"it cannot be read ({error})"
     return None

@@ -41,6 +41,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def tidy(folder: Path, *names: str) -> None:
+    """Removes what processes killed in `write_text` left of these files; nobody may be writing them."""
+    for name in names:
+        for leftover in folder.glob(f".{name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     """`write_text` of indented JSON; infinities and NaN are refused, as JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,13 +1,15 @@
-"""One process at a time writes a run."""
+"""One process at a time writes a run, and one at a time its evaluations."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from dualmcmc.errors import InputError
 from dualmcmc.storage.files import write_json
@@ -56,6 +58,21 @@ class RunLock:
         """Gives it up, if it is held."""
         if self._lock.is_locked:
             self._owner.unlink(missing_ok=True)
-            if os.name == "posix":  # while it is held: whoever has it open finds it gone, and asks anew
-                (self.run / ".lock").unlink(missing_ok=True)
-            self._lock.release()
+            _give_up(self._lock)
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Waits for a turn at changing the file at `path`, which others may want to change at the same time."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        _give_up(lock)
+
+
+def _give_up(lock: BaseFileLock) -> None:
+    if os.name == "posix":  # while it is held: whoever has it open finds it gone, and asks anew
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()

@@ -1,5 +1,7 @@
 """The model folder: what users ship. `model.safetensors`, `config.json`, a model card; never pickle.
 
+`manifest.json` holds the SHA-256 of all but the card: a model of which a bit has changed is refused.
+
 Weights are those of the average (EMA) of a run, spectral norm folded in, under plain names
 `energy.*`, `generator.*`, `inference.*`, those that the method has, and `extra.*`, what it draws from beside them
 (`extras.py`). `scores.json` holds quantiles of training images' log-densities.
@@ -8,6 +10,7 @@ Weights are those of the average (EMA) of a run, spectral norm folded in, under 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +34,14 @@ WEIGHTS = "model.safetensors"
 SCORES = "scores.json"
 MEMORY = 10_000
 """States of a buffer that a model keeps, at most."""
-FILES = {WEIGHTS, SCORES, "config.json", "README.md"}
+MANIFEST = "manifest.json"
+FORMAT = 2
+"""Of config.json; raise it when what a model holds changes."""
+FILES = {WEIGHTS, SCORES, MANIFEST, "config.json", "README.md"}
+
+
+class DamagedWarning(UserWarning):
+    """A newer checkpoint is damaged, and an earlier one was taken."""
 
 
 def plain_networks(settings: Config) -> Trio:
@@ -97,12 +107,13 @@ def save(
         raise InputError(f"{folder} holds other things than a model: name a new or empty folder")
     with new_folder(folder) as temporary:
         tensors.save(temporary / WEIGHTS, _stored(trio.state_dict(), dtype) if dtype else trio.state_dict())
-        about = {"library": "dualmcmc", "version": __version__, "format": 1, "step": step}
+        about = {"library": "dualmcmc", "version": __version__, "format": FORMAT, "step": step}
         write_json(temporary / "config.json", {**about, "config": config.to_dict(settings)})
         write_text(temporary / "README.md", _card(settings, step))
         if scores is not None:
             about = {"log_density_quantiles": scores.quantiles.tolist(), "images": scores.images}
             write_json(temporary / SCORES, {**about, "data": scores.data, "fingerprint": scores.fingerprint})
+        seal(temporary)
 
 
 def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -117,19 +128,50 @@ def load(place: str | Path) -> tuple[Trio, Config, int]:
     """Networks, settings and training step of a model folder, of a run's, or of a hub repository.
 
     Raises:
-        InputError: there is no model there, or its weights are missing, misshapen or not finite.
+        InputError: there is no model there, or one of its files is missing, altered, misshapen or not finite.
     """
     folder = _find(place)
     settings = config.read(folder / "config.json")
     about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if about.get("format") != 1:
-        raise InputError(f"{folder / 'config.json'} has format {about.get('format')!r}: this version reads 1")
+    if about.get("format") != FORMAT:
+        seen = about.get("format")
+        raise InputError(f"{folder / 'config.json'} has format {seen!r}: this version reads {FORMAT}")
+    _check_whole(folder)
     step = about.get("step", 0)
     if not isinstance(step, int):
         raise InputError(f"{folder / 'config.json'} has step {step!r}: a whole number is expected")
     trio = plain_networks(settings)
     fill(trio, tensors.load(folder / WEIGHTS), str(folder / WEIGHTS))
     return trio.eval().requires_grad_(False), settings, step
+
+
+def seal(folder: Path) -> None:
+    """Writes the manifest of the model files in a folder: whoever changes one by intent calls this after."""
+    told = [folder / name for name in (WEIGHTS, SCORES, "config.json")]
+    write_json(folder / MANIFEST, {file.name: tensors.sha256(file) for file in told if file.is_file()})
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuses a model that is not as it was written.
+
+    Raises:
+        InputError: naming the file that is missing or altered.
+    """
+    try:
+        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder / MANIFEST} is missing: fetch or copy the model whole") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / MANIFEST} is damaged ({error}): fetch or copy the model again") from None
+    needed = {WEIGHTS, "config.json"}
+    if not isinstance(sums, dict) or not needed <= set(sums) <= {*needed, SCORES}:
+        raise InputError(f"{folder / MANIFEST} does not list a model's files: fetch or copy the model again")
+    for name in sorted({*sums, SCORES}):
+        there, told = (folder / name).is_file(), sums.get(name)
+        if not there and told is not None:
+            raise InputError(f"{folder / name} is missing: fetch or copy the model whole")
+        if there and tensors.sha256(folder / name) != told:
+            raise InputError(f"{folder / name} is not what was saved with the model: fetch or copy it again")
 
 
 def load_scores(place: str | Path) -> TrainingScores | None:
@@ -147,12 +189,10 @@ def load_scores(place: str | Path) -> TrainingScores | None:
         scores = TrainingScores(quantiles, int(kept["images"]), str(kept["data"]), str(kept["fingerprint"]))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is damaged ({error}): delete it, and give score --reference TRAINING-IMAGES"
+            f"{path} is damaged ({error}): give score --reference TRAINING-IMAGES, or fetch the model again"
         ) from None
     if quantiles.shape != (QUANTILES,) or not (np.diff(quantiles) >= 0).all() or not np.isfinite(quantiles).all():
-        raise InputError(
-            f"{path} does not hold {QUANTILES} ascending quantiles: delete it, and give score --reference"
-        )
+        raise InputError(f"{path} does not hold {QUANTILES} ascending quantiles: give score --reference")
     return scores
 
 
@@ -183,6 +223,9 @@ def load_live(place: str | Path) -> tuple[Trio, Config, int]:
 
     Raises:
         InputError: `place` is no run, has no complete checkpoint, or its method has no live model.
+
+    Warns:
+        DamagedWarning: a newer one is damaged.
     """
     run = RunFolder(Path(place))
     settings = run.read_config()
@@ -190,7 +233,10 @@ def load_live(place: str | Path) -> tuple[Trio, Config, int]:
         raise InputError(
             f"{place}: rae draws from a density fitted to codes, which only the averaged weights have: use these"
         )
-    checkpoint, _ = checkpoints.newest(run.checkpoints)
+    checkpoint, passed_over = checkpoints.newest(run.checkpoints)
+    for line in passed_over:
+        warnings.warn(DamagedWarning(f"{line}; using that of step {checkpoint.step}"), stacklevel=3)
+    run.check_settings(settings, checkpoint)
     trio = build_trio(settings)
     fill(trio, checkpoint.parts["weights"], str(run.checkpoints / f"step-{checkpoint.step}"))
     return plain_trio(trio, settings, checkpoint.parts["memory"]), settings, checkpoint.step
@@ -263,7 +309,7 @@ def _download(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=[WEIGHTS, SCORES, "config.json"], etag_timeout=5))
+        return Path(snapshot_download(repository, allow_patterns=[*sorted(FILES - {"README.md"})], etag_timeout=5))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
             f"no folder {repository}, and the hub has no such model or is out of reach "

@@ -7,7 +7,7 @@ samples/             pictures drawn during training
 checkpoints/step-N/  complete states (checkpoints.py)
 model/               what users ship (pretrained.py): the average's weights at the best evaluation
 tensorboard/         the log lines, for TensorBoard
-.lock, owner.json    while a process writes the run (lock.py)
+.lock, owner.json, .metrics.json.lock    while a process writes the run, or its evaluations (lock.py)
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dualmcmc import __version__, config
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
-from dualmcmc.storage.files import write_json, write_text
+from dualmcmc.storage.files import tidy, write_json, write_text
+from dualmcmc.storage.lock import turn
+
+if TYPE_CHECKING:
+    from dualmcmc.storage.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class RunFolder:
     def log(self) -> Path:
         """The log, one JSON object per line."""
         return self.path / "log.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """The evaluations."""
+        return self.path / "metrics.json"
 
     def check_free(self) -> None:
         """Refuses a place that something already occupies.
@@ -101,6 +110,18 @@ class RunFolder:
         """
         return config.read(self.path / "config.json")
 
+    def check_settings(self, settings: Config, checkpoint: Checkpoint) -> None:
+        """Refuses settings that are not those under which a checkpoint was saved.
+
+        Raises:
+            InputError: config.json was altered.
+        """
+        if checkpoint.state["settings"] != config.identity(settings):
+            raise InputError(
+                f"{self.path / 'config.json'} was altered: its settings are not those that the checkpoint of step "
+                f"{checkpoint.step} was saved under; restore it from a copy"
+            )
+
     def read_about(self) -> dict[str, Any]:
         """What config.json says beside the settings."""
         about: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
@@ -108,15 +129,18 @@ class RunFolder:
 
     def continue_with(self, settings: Config) -> None:
         """Keeps the settings that a resumed run goes on with; lengths and intervals may have changed."""
+        tidy(self.path, "config.json", "log.jsonl", "owner.json")  # of a process that was killed
         write_json(self.path / "config.json", {**self.read_about(), "config": config.to_dict(settings)})
 
     def cut_metrics(self, step: int) -> None:
         """Drops the training's evaluations after `step`, which a resumed run makes anew."""
-        path = self.path / "metrics.json"
-        if path.exists():
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            kept = [entry for entry in entries.get("training", []) if entry["step"] <= step]
-            write_json(path, {**entries, "training": kept})
+        if not self.metrics.exists():
+            return
+        with turn(self.metrics):
+            tidy(self.path, self.metrics.name)
+            entries = self.read_metrics()
+            kept = [entry for entry in entries.get("training", []) if entry.get("step", 0) <= step]
+            write_json(self.metrics, {**entries, "training": kept})
 
     def cut_log(self, step: int) -> None:
         """Drops log lines after `step`, which a resumed run writes anew."""
@@ -137,12 +161,15 @@ class RunFolder:
         Raises:
             InputError: the file is damaged.
         """
-        path = self.path / "metrics.json"
+        path = self.metrics
         try:
             entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         except ValueError as error:
             raise InputError(f"{path} is damaged ({error}): mend it, or move it away") from None
-        if not isinstance(entries, dict) or not all(isinstance(listed, list) for listed in entries.values()):
+        if not isinstance(entries, dict) or not all(
+            isinstance(listed, list) and all(isinstance(entry, dict) for entry in listed)
+            for listed in entries.values()
+        ):
             raise InputError(f"{path} does not hold a list of evaluations for each name: mend it, or move it away")
         return entries
 
@@ -152,6 +179,7 @@ class RunFolder:
         Raises:
             InputError: the file is damaged.
         """
-        entries = self.read_metrics()
-        entries.setdefault(name, []).append(entry)
-        write_json(self.path / "metrics.json", entries)
+        with turn(self.metrics):
+            entries = self.read_metrics()
+            entries.setdefault(name, []).append(entry)
+            write_json(self.metrics, entries)

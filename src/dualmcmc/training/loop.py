@@ -162,6 +162,7 @@ class Trainer:
             setup.check_same_data(self.run, self.sets.train)
             checkpoint, passed_over = self._restore()
             done = checkpoint.step
+            self.run.check_settings(c, checkpoint)
             self.state.update({name: checkpoint.state[name] for name in self.state})
             self._ease()
             if c.run.steps < done:

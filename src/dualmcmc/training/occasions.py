@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import __version__
+from dualmcmc import config as configs
 from dualmcmc.errors import TrainingError
 from dualmcmc.model import Model
 from dualmcmc.pictures import save_rows, save_side_by_side
@@ -140,7 +141,8 @@ class Occasions:
             "optimiser": optimisation.state_tensors(self.trio, self.optimiser),
             "memory": self.memory,
         }
-        checkpoints.save(self.run.checkpoints, done, parts, self.state)
+        state = {**self.state, "settings": configs.identity(self.config)}
+        checkpoints.save(self.run.checkpoints, done, parts, state)
         best = self.state["best"]
         checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
         if done and (not self.config.run.evaluate_every or not self.run.model.exists()):

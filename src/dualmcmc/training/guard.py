@@ -1,0 +1,131 @@
+"""Has training diverged? Signals, each with its limit, looked at before an update changes anything.
+
+    not finite       any loss, gradient norm, movement of a chain; before a checkpoint any number it would hold
+    beyond a limit   the gap of h and the losses (`optim.max_energy_gap`, `optim.max_loss`), the share of pixels of
+                     x- far outside [-1, 1] (`guard.saturation`), q's variance at checkpoints (`guard.collapse`)
+    out of range     gap and size of h, movements of chains, gradient norms: beyond `guard.range` times the largest
+                     value that had been seen by the newest checkpoint
+
+The range is a maximum, which forgets by half every `HALF_LIFE` updates, and it is that of the newest checkpoint,
+not of the last update: what doubles every hundred updates would carry a range of its own recent past along, and
+never leave it. Figures are means over processes, so that all of them see the same and do the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from dualmcmc.settings import Config
+
+HALF_LIFE = 2000
+"""Updates in which a largest value is forgotten by half."""
+RANGED = ("energy_gap_size", "energy_size_h", "data_chain_moved", "latent_chain_moved")
+"""Figures that have a range, beside the norms of gradients."""
+REMEMBERED = 200
+"""Updates that a diagnosis looks back on."""
+UNEASY = 0.25
+"""The share of its limit at which a signal counts as having led the others."""
+
+
+class Trip(NamedTuple):
+    """A divergence: at which update (from 1), by which figure, and what is wrong with it."""
+
+    step: int
+    signal: str
+    reason: str
+
+
+class DivergedError(Exception):
+    """An update that must not stand; the loop goes back from it."""
+
+    def __init__(self, trip: Trip) -> None:
+        super().__init__(trip.reason)
+        self.trip = trip
+
+
+class Guard:
+    """Watches the figures of updates.
+
+    Arguments:
+        config: the run's; its `guard` and `optim` hold the limits.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.settings = config.guard
+        per_number, images = config.optim.max_loss, config.images
+        self._limits = {
+            "energy_gap_size": config.optim.max_energy_gap,
+            "loss_generator": per_number * images.channels * images.size**2,
+            "loss_inference": per_number * config.networks.latent_dim,
+            "saturation": config.guard.saturation,
+        }
+        self._largest: dict[str, float] = {}
+        self._range: dict[str, float] = {}
+        self._seen = 0
+        self._recent: deque[tuple[int, dict[str, float]]] = deque(maxlen=REMEMBERED)
+
+    def watch(self, figures: Mapping[str, float], step: int) -> Trip | None:
+        """What is wrong with the figures of update `step` (from 1), which are remembered; None if nothing is."""
+        self._recent.append((step, {name: self._share(name, value) for name, value in figures.items()}))
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                return Trip(step, name, f"{name} is {value}")
+        for name, value in figures.items():
+            if abs(value) > self._limit(name):
+                return Trip(step, name, f"{name} is {value:.4g}, beyond {self._limit(name):.4g}")
+        return None
+
+    def check_codes(self, variance: float | None, step: int) -> Trip | None:
+        """What is wrong with the geometric mean of q's variances after update `step`; None if nothing is."""
+        if variance is None or variance >= self.settings.collapse:
+            return None
+        reason = f"code_variance is {variance:.4g}, below {self.settings.collapse:.4g}"
+        return Trip(step, "code_variance", reason)
+
+    def settle(self, figures: Mapping[str, float]) -> None:
+        """The update of these figures was made: they extend what has been seen."""
+        self._seen += 1
+        fade = 0.5 ** (1 / HALF_LIFE)
+        for name, value in figures.items():
+            if _ranged(name):
+                self._largest[name] = max(abs(value), self._largest.get(name, 0.0) * fade)
+
+    def mark(self) -> None:
+        """A checkpoint is about to be saved: from now on the range is what has been seen by now."""
+        if self._seen >= self.settings.warmup:
+            self._range = dict(self._largest)
+
+    def _limit(self, name: str) -> float:
+        limit = self._limits.get(name, math.inf)
+        if self._range.get(name, 0.0) > 0:
+            limit = min(limit, self.settings.range * self._range[name])
+        return limit
+
+    def _share(self, name: str, value: float) -> float:
+        return abs(value) / self._limit(name) if math.isfinite(value) else math.inf
+
+    def leader(self, trip: Trip) -> str:
+        """Which signal came near its limit first, in words: what a cure should start from."""
+        for step, shares in self._recent:
+            uneasy = {name: share for name, share in shares.items() if share > UNEASY}
+            if uneasy and step < trip.step:
+                name = max(uneasy, key=lambda each: uneasy[each])
+                how = f"{uneasy[name]:.0%} of its limit" if math.isfinite(uneasy[name]) else "no number"
+                return f"{name} led, {how} at step {step}"
+        return f"{trip.signal} led, without a warning in the {len(self._recent)} updates before"
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"seen": self._seen, "largest": self._largest, "range": self._range}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; what led to a divergence is forgotten with it."""
+        self._seen, self._largest, self._range = state["seen"], dict(state["largest"]), dict(state["range"])
+        self._recent.clear()
+
+
+def _ranged(name: str) -> bool:
+    return name in RANGED or name.startswith("gradient_")

@@ -1,0 +1,82 @@
+"""Back from a divergence: which checkpoint, what changes, and when to give up.
+
+The networks, their average, the optimiser, the method's memory and the guard's ranges become those of the newest
+complete checkpoint; the attempt counts one more, so that all noise from there on is new; and the energy learns
+more gently, by `guard.remedy`. A checkpoint from which training diverged twice in a row is left for the one
+before it, where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dualmcmc.settings import Chain, Config, Guard
+from dualmcmc.storage import checkpoints
+from dualmcmc.storage.run_folder import RunFolder
+from dualmcmc.training.guard import Trip
+
+TRUSTED = 2
+"""Divergences in a row from one checkpoint, after which it is not gone back to."""
+
+
+def gives_up(trip: Trip, trips: Sequence[Mapping[str, Any]], settings: Guard) -> bool:
+    """Whether this divergence is one too many, after those before."""
+    recent = [past for past in trips if past["step"] > trip.step - settings.window]
+    return len(recent) >= settings.trips
+
+
+def bound(run: RunFolder, trips: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step before which to look for a checkpoint; None: any will do."""
+    last = [past["back_to"] for past in trips[-TRUSTED:]]
+    there = checkpoints.steps(run.checkpoints)
+    if len(last) == TRUSTED and len(set(last)) == 1 and there and there[-1] == last[0] and len(there) > 1:
+        return there[-1]
+    return None
+
+
+def eased(state: Mapping[str, Any], settings: Guard) -> float:
+    """What the roll-backs so far multiply the energy's rate by, or divide its chain's steps by."""
+    return float(settings.factor ** len(state["trips"]))
+
+
+def rate_ease(state: Mapping[str, Any], settings: Guard) -> float:
+    """`eased`, where the remedy is the rate."""
+    return eased(state, settings) if settings.remedy == "rate" else 1.0
+
+
+def eased_method(config: Config, state: Mapping[str, Any]) -> Any:
+    """The method's settings, with the longer data chain where that is the remedy."""
+    method = config.method
+    if config.guard.remedy == "rate" or not state["trips"]:
+        return method
+    chain: Chain = getattr(method, "data_chain")  # noqa: B009  # `config.check` has seen that there is one
+    steps = max(1, round(chain.steps / eased(state, config.guard)))
+    changes: dict[str, Any] = {"data_chain": replace(chain, steps=steps)}
+    return replace(method, **changes)
+
+
+def diagnosis(trip: Trip, leader: str, trips: int, config: Config) -> str:
+    """Which divergence, what led to it, and the remedies in the order in which to try them."""
+    guard = config.guard
+    times = f", the {trips + 1}th time within {guard.window:,} updates" if guard.trips and trips else ""
+    what = f"training diverged at step {trip.step}: {trip.reason}{times}"
+    return f"{what}; {leader}; try, in this order: {cures(config)}"
+
+
+def cures(config: Config) -> str:
+    """What may keep such a run from diverging: flags that it understands."""
+    found, method = [], config.method
+    rates = ("energy",) if "energy" in method.PARTS else ("generator", "inference")
+    found += [f"--optim.{name}.rate {getattr(config.optim, name).rate / 10:g}" for name in rates]
+    found += [f"--optim.{name}.clip 1" for name in rates if not getattr(config.optim, name).clip]
+    if chain := getattr(method, "data_chain", None):
+        found.append(f"--method.data-chain.steps {2 * max(1, chain.steps)}")
+    if getattr(method, "energy_penalty", None) == 0:
+        found.append("--method.energy-penalty 0.1")
+    if not config.networks.spectral_norm and "energy" in method.PARTS:
+        found.append("--networks.spectral-norm")
+    if not config.optim.warmup:
+        found.append("--optim.warmup 1000")
+    return ", ".join(found)
