@@ -120,7 +120,7 @@ class Guard:
     """Gap, size of h, chains' movement, gradients: limit, in units of the largest seen by the last checkpoint."""
     warmup: Count = 100
     """Updates before which no such range is known."""
-    saturation: Annotated[float, Gt(0), Le(1)] = 0.25
+    saturation: Annotated[float, Gt(0), Le(1)] = 0.5
     """Largest share of the pixels of x- outside [-2, 2]."""
     collapse: Annotated[float, Ge(0), Lt(1)] = 1e-5
     """Smallest geometric mean of q's variances; they are looked at before each checkpoint."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dualmcmc.densities import at_least_float32
 from dualmcmc.networks.layers import FullConv2d, halvings, in_float32, use_channels_last
 
 
@@ -48,13 +49,13 @@ class Inference(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The trunk's last map averaged over its pixels: (B, num_features)."""
-        return self._map(x).float().mean((2, 3))
+        return at_least_float32(self._map(x)).mean((2, 3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (B, d)."""
         features = self._map(x)
         with in_float32(x):
-            features = features.float()
+            features = at_least_float32(features)
             return self.mean(features), self.log_variance(features)
 
     def _map(self, x: Tensor) -> Tensor:

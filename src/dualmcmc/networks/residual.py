@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dualmcmc.densities import at_least_float32
 from dualmcmc.networks.layers import (
     Norm,
     PooledConv2d,
@@ -97,7 +98,7 @@ class ResidualEnergy(nn.Module):
         """h of each image: x (B, C, S, S); returns (B,) or (B, K) float32."""
         features = functional.relu_(self.blocks(x.contiguous(memory_format=torch.channels_last)))
         with in_float32(x):
-            return squeezed(self.head(features.float().mean((2, 3))))
+            return squeezed(self.head(at_least_float32(features).mean((2, 3))))
 
 
 def _double(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from dualmcmc.densities import at_least_float32
 from dualmcmc.networks.layers import (
     FullConv2d,
     FullConvTranspose2d,
@@ -57,7 +58,7 @@ class SimpleEnergy(nn.Module):
         """h of each image: x (B, C, S, S); returns (B,) or (B, K) float32."""
         features = self.trunk(x.contiguous(memory_format=torch.channels_last))
         with in_float32(x):
-            return squeezed(self.head(features.float()))
+            return squeezed(self.head(at_least_float32(features)))
 
 
 class SimpleGenerator(nn.Module):

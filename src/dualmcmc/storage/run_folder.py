@@ -13,6 +13,7 @@ tensorboard/         the log lines, for TensorBoard
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class RunFolder:
             InputError: there is a run, another non-empty folder, or a file.
         """
         self.check_new()
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not (self.path.is_dir() and all(map(_made_first, self.path.iterdir()))):
             raise InputError(f"{self.path} already exists and is no run: name another folder with --out")
 
     def check_new(self) -> None:
@@ -76,6 +77,10 @@ class RunFolder:
         """
         if (self.path / "config.json").exists():
             raise InputError(f"{self.path} already holds a run: --resume continues it, --out names another folder")
+
+    def begun(self) -> bool:
+        """Whether the run got as far as its first checkpoint, or to an update."""
+        return any(self.checkpoints.glob("step-*")) or (self.log.exists() and self.log.stat().st_size > 0)
 
     def make(self) -> None:
         """Makes the folder.
@@ -183,3 +188,10 @@ class RunFolder:
             entries = self.read_metrics()
             entries.setdefault(name, []).append(entry)
             write_json(self.metrics, entries)
+
+
+def _made_first(entry: Path) -> bool:
+    """Whether `RunFolder.make` and a lock leave it of a run that is killed before it has a config.json."""
+    if entry.name == "checkpoints" and entry.is_dir():
+        return not any(entry.iterdir())
+    return bool(re.fullmatch(r"\.lock|owner\.json|\.(owner|config)\.json\.\d+\.tmp", entry.name))

@@ -153,6 +153,9 @@ class Trainer:
                 progress=None if self.quiet or not self.main else decoding(),
             )
         c = self.config = setup.with_classes(c, self.sets.train)
+        if self.resume and not self.run.begun():
+            first = self.run.read_about().get("init")
+            self.init = first if isinstance(first, str) else None
         self._build()
         self.teaching.check(self.rows, c.optim.batch_size)
         done, notes = 0, self._data_notes()
@@ -160,24 +163,32 @@ class Trainer:
             self._claim()
         if self.resume:
             setup.check_same_data(self.run, self.sets.train)
-            checkpoint, passed_over = self._restore()
-            done = checkpoint.step
-            self.run.check_settings(c, checkpoint)
-            self.state.update({name: checkpoint.state[name] for name in self.state})
-            self._ease()
-            if c.run.steps < done:
-                raise InputError(f"--resume: {self.run.path} has made {done} updates, more than {c.run.steps}")
+            if self.run.begun():
+                done, more = self._continue()
+                notes += more
             if self.main:
                 self.run.continue_with(c)
                 self.run.cut_metrics(done)
             finished = ", its last: --steps goes further" if done == c.run.steps else ""
-            notes += [*passed_over, f"resuming {self.run.path} after step {done}{finished}"]
+            notes.append(f"resuming {self.run.path} after step {done}{finished}")
         elif self.main:
             train, heldout = self.sets.train, self.sets.heldout
-            about = {"images": len(train), "heldout": heldout.title, "data_sha256": train.fingerprint}
+            about: dict[str, Any] = {"images": len(train), "heldout": heldout.title}
+            about |= {"data_sha256": train.fingerprint, "init": self.init and str(self.init)}
             self.run.create(c, best=statement(c.method), **about)
         self.accelerator.wait_for_everyone()
         return done, notes
+
+    def _continue(self) -> tuple[int, list[str]]:
+        """The state of the newest complete checkpoint: its step, and a line for each that was passed over."""
+        checkpoint, passed_over = self._restore()
+        self.run.check_settings(self.config, checkpoint)
+        self.state.update({name: checkpoint.state[name] for name in self.state})
+        self._ease()
+        if self.config.run.steps < checkpoint.step:
+            wanted = self.config.run.steps
+            raise InputError(f"--resume: {self.run.path} has made {checkpoint.step} updates, more than {wanted}")
+        return checkpoint.step, passed_over
 
     def _restore(self, before: int | None = None) -> tuple[checkpoints.Checkpoint, list[str]]:
         """Everything as the newest complete checkpoint (before a step) has it, but for `state`; lines to show."""
@@ -322,14 +333,14 @@ class Trainer:
             raise TrainingError(f"training diverged at step {trip.step}: {trip.reason}; {error}") from error
         self.accelerator.wait_for_everyone()  # nobody is still reading
         done, attempt, seconds = checkpoint.step, self.state["attempt"] + 1, self.state["seconds"]
-        past = {"step": trip.step, "signal": trip.signal, "reason": trip.reason, "back_to": done}
+        past = {"diverged_at": trip.step, "signal": trip.signal, "reason": trip.reason, "back_to": done}
         self.state.update({name: checkpoint.state[name] for name in self.state})
         self.state.update(attempt=attempt, seconds=seconds, trips=[*trips, past])
         self._ease()
         memory = self.teaching.memory(self.accelerator.gather)
         if self.occasions:
             self.occasions.memory = memory
-            self.occasions.rewind(done, {**past, "leader": leader, "attempt": attempt})
+            self.occasions.rewind(done, {**past, "led": leader, "attempt": attempt})
         self.accelerator.wait_for_everyone()
         return done
 

@@ -170,7 +170,7 @@ class Occasions:
         self.save(done)
         self.report.log({"step": done, "kind": "rollback", **told})
         self.report.say(
-            f"step {told['step']}: {told['reason']} ({told['leader']}); back to step {done} with new noise and "
+            f"step {told['diverged_at']}: {told['reason']} ({told['led']}); back to step {done} with new noise and "
             + (
                 f"the energy's rate times {self.config.guard.factor:g}"
                 if self.config.guard.remedy == "rate"

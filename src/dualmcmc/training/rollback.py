@@ -23,7 +23,7 @@ TRUSTED = 2
 
 def gives_up(trip: Trip, trips: Sequence[Mapping[str, Any]], settings: Guard) -> bool:
     """Whether this divergence is one too many, after those before."""
-    recent = [past for past in trips if past["step"] > trip.step - settings.window]
+    recent = [past for past in trips if past["diverged_at"] > trip.step - settings.window]
     return len(recent) >= settings.trips
 
 

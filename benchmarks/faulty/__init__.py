@@ -1,0 +1,1 @@
+"""What `faults.py` does to runs, models and inputs: one module per kind, each with `run(count, seed, folder)`."""
