@@ -28,7 +28,7 @@ from dualmcmc.storage import checkpoints
 from dualmcmc.storage.lock import RunLock
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import Losses, Teaching, Update, teaching
-from dualmcmc.training import optimisation, setup
+from dualmcmc.training import optimisation, setup, streaming
 from dualmcmc.training.evaluation import statement
 from dualmcmc.training.occasions import Occasions, due
 from dualmcmc.training.progress import Reporter, decoding
@@ -96,6 +96,9 @@ class Trainer:
             self.spent: float = state["seconds"]  # on updates, by this process's clock
             self.state = state
             memory = self.teaching.memory(self.accelerator.gather)
+            if self.stream:
+                stack.callback(self.stream.stream.close)
+                state["stream"] = self.stream.state()
             if self.main:
                 report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
                 stack.enter_context(report)
@@ -109,6 +112,8 @@ class Trainer:
             stack.enter_context(self.signals)
             try:
                 done = self._loop(done)
+            except data.StreamError as error:
+                raise TrainingError(f"{error}; {self._safe()}") from error
             except OSError as error:
                 raise TrainingError(f"cannot write to {self.run.path} ({error}); {self._safe()}") from error
         return Outcome(self.run.path, done, time.monotonic() - began)
@@ -127,6 +132,7 @@ class Trainer:
             setup.check_resumable(self.run, c)
         self.accelerator = setup.accelerator(self.device, c.precision, partial=methods.partial(c.method))
         self.main = self.accelerator.is_main_process
+        streaming.check(c)
         if not self.resume:
             self.run.check_free()
         self._share_batch()
@@ -138,6 +144,9 @@ class Trainer:
                 progress=None if self.quiet or not self.main else decoding(),
             )
         c = self.config = setup.with_classes(c, self.sets.train)
+        self.stream = None
+        if data.is_stream(c.data):
+            self.stream = streaming.Streaming(c, self.accelerator, skip_bad=self.skip_bad)
         self._build()
         self.teaching.check(self.rows, c.optim.batch_size)
         done, state, notes = 0, {"attempt": 0, "best": None, "seconds": 0.0}, self._data_notes()
@@ -147,6 +156,8 @@ class Trainer:
             setup.check_same_data(self.run, self.sets.train)
             checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser)
             done, state = checkpoint.step, {name: checkpoint.state[name] for name in state}
+            if self.stream:
+                passed_over += self.stream.restore(checkpoint.state["stream"])
             self.teaching.remember(checkpoint.parts["memory"], self.rows, c.optim.batch_size)
             if c.run.steps < done:
                 raise InputError(f"--resume: {self.run.path} has made {done} updates, more than {c.run.steps}")
@@ -158,6 +169,7 @@ class Trainer:
         elif self.main:
             train, heldout = self.sets.train, self.sets.heldout
             about = {"images": len(train), "heldout": heldout.title, "data_sha256": train.fingerprint}
+            about |= self.stream.about() if self.stream else {}
             self.run.create(c, best=statement(c.method), **about)
         self.accelerator.wait_for_everyone()
         return done, state, notes
@@ -195,7 +207,8 @@ class Trainer:
     def _data_notes(self) -> list[str]:
         train, heldout = self.sets
         images = self.config.images
-        notes = [f"{len(train)} training images ({images.size}x{images.size}x{images.channels}) of {train.title}"]
+        notes = self.stream.notes(self.sets) if self.stream else []
+        notes += [f"{len(train)} training images ({images.size}x{images.size}x{images.channels}) of {train.title}"]
         if train.skipped:
             notes.append(f"{train.skipped} unreadable images were skipped")
         if heldout is train:
@@ -223,6 +236,8 @@ class Trainer:
             memory = None
             if stopping or any(due(r, done, last)):
                 memory = self.teaching.memory(self.accelerator.gather)
+                if self.stream:
+                    self.state["stream"] = self.stream.state()
             if self.occasions:
                 self.occasions.report.step(done)
                 self.occasions.memory = memory or {}
@@ -280,21 +295,21 @@ class Trainer:
     def _batch(self, step: int) -> tuple[Tensor, BatchNoise, Update]:
         """This process's rows of global batch number `step`, (B / processes, C, S, S), and their noise."""
         c, train = self.config, self.sets.train
-        indices = data.batch_indices(step, images=len(train), batch_size=c.optim.batch_size, seed=c.seed)
         mirrored = None
         if c.images.flip:
             mirrored = np.random.default_rng([c.seed, step, 1]).random(c.optim.batch_size) < 0.5
             mirrored = mirrored[self.rows.start : self.rows.stop]
+        update = Update(step=step, batch=c.optim.batch_size)
+        if self.stream:
+            x, labels = self.stream.take(mirrored, len(self.rows))
+            device = self.accelerator.device
+            update = update._replace(labels=None if labels is None else labels.to(device))
+            return x.to(device, non_blocking=True), self._noise(step), update
+        indices = data.batch_indices(step, images=len(train), batch_size=c.optim.batch_size, seed=c.seed)
         own = indices[self.rows.start : self.rows.stop]
         x = train.tensor(own, mirrored=mirrored).to(self.accelerator.device, non_blocking=True)
         labels = None if train.labels is None else torch.from_numpy(train.labels[own]).to(x.device)
-        update = Update(
-            step=step,
-            batch=c.optim.batch_size,
-            total=len(train),
-            images=torch.from_numpy(own),
-            labels=labels,
-        )
+        update = update._replace(total=len(train), images=torch.from_numpy(own), labels=labels)
         return x, self._noise(step), update
 
     def _noise(self, step: int) -> BatchNoise:

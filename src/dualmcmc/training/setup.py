@@ -67,14 +67,15 @@ def load_sets(
     verify: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Sets:
-    """The run's data, decoded and cached; the whole batch must fit into it.
+    """The run's data, decoded and cached, or the views of a stream; the whole batch must fit into the data.
 
     Raises:
         InputError: the reference, an image, or the batch size cannot be used.
     """
     how: dict[str, Any] = {"skip_bad": skip_bad, "verify": verify, "progress": progress}
     train = data.load(settings.data, settings.images, split="train", **how)
-    data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
+    if not data.is_stream(settings.data) or len(train) < data.VIEW:  # a shorter view is all there is
+        data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
     heldout = data.holdout(settings.data, settings.images, **how)
     if settings.run.evaluate_every and len(train) < 2:
         raise InputError(
