@@ -72,7 +72,7 @@ def _check_together(config: Config) -> None:
             f"setting optim.schedule is {config.optim.schedule!r}, which falls towards a last update that a "
             "budget of time does not know: bound the run by updates, or choose another schedule"
         )
-    if config.optim.schedule == "epoch" and config.data.startswith("stream:"):
+    if config.optim.schedule == "epoch" and config.data.startswith(settings.STREAM):
         raise InputError(
             "setting optim.schedule is 'epoch', but nobody knows how many updates an epoch of a stream takes: "
             "choose constant, linear or cosine"

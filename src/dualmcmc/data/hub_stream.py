@@ -1,8 +1,8 @@
 """Data sets of the Hugging Face hub as streams: the library `datasets` fetches rows as they are read.
 
-A shard is what that library calls one, mostly a file of the set. Nobody knows beforehand how many rows a shard has, so
-positions, by which a set of `train` alone is divided, are counted in each anew (`source.py`). The commit is looked up
-once, so that all processes, and a resumed run, read the same files.
+A shard is what that library calls one, mostly a file of the set. Nobody knows beforehand how many rows a shard
+has, so positions, by which a set of `train` alone is divided, are counted in each anew (`source.py`). The
+commit is looked up once, so that all processes, and a resumed run, read the same files.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _open(title: str, repo: str, config: str | None, revision: str | None) -> tu
     import datasets
     import huggingface_hub
 
-    away = f"data {title}: the hub cannot be reached, and a stream needs it: leave `stream:` out to use what is cached"
+    away = f"data {title}: a stream needs the hub, which cannot be reached: leave `stream:` out to use the cache"
     if not hub.reachable():
         raise InputError(away)
     try:

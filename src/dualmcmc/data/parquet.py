@@ -1,8 +1,8 @@
 """Parquet with a column `image` of encoded files: struct<bytes, path> as the hub writes it, or plain binary.
 
-Files named train-..., test-..., validation-... (hub convention) are splits. Rows are read a batch at a time, so a
-set of any size takes the memory of a batch. Its shards are row groups, small ones joined. The class of a row is its integer column `label`, or else `labels`;
-null or a negative number means none.
+Files named train-..., test-..., validation-... (hub convention) are splits. Rows are read a batch at a time, so
+a set of any size takes the memory of a batch. Its shards are row groups, small ones joined. The class of a row
+is its integer column `label`, or else `labels`; null or a negative number means none.
 """
 
 from __future__ import annotations

@@ -21,13 +21,11 @@ from typing import Literal
 
 from dualmcmc.data.named import NAMED
 from dualmcmc.errors import InputError
+from dualmcmc.settings import STREAM
 
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^:@]+))?(:(?P<split>[\w.-]+))?")
 _SPLIT = re.compile(r"(?P<place>.+):(?P<split>[\w.-]+)", re.DOTALL)
 _SUFFIXES: dict[str, Literal["parquet", "array"]] = {".parquet": "parquet", ".npy": "array", ".npz": "array"}
-
-STREAM = "stream:"
-"""Prefix of a reference whose images training reads as it goes."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ THE hold-out rule: a set that has splits of its own keeps them. A set that has n
 
 A picture that cannot be read keeps its position, so skipping it moves no other from one split to another.
 
-A split that can be streamed (`stream.py`) is in shards, each readable from any of its rows on. Where nobody knows how
-many rows the shards before one have (a hub set that is not downloaded), positions are counted in each shard anew.
+A split that can be streamed (`stream.py`) is in shards, each readable from any of its rows on. Where nobody
+knows how many rows the shards before one have (a hub set that is not downloaded), positions are counted in each
+shard anew.
 
 A picture's class is a number from 0 that means the same in every split; where a source finds it is said in the
 file of its kind. A split has classes if all its readable pictures have one.

@@ -84,7 +84,12 @@ class ImageSet:
 
 
 def tensor(pixels: np.ndarray, mirrored: np.ndarray | None = None) -> Tensor:
-    """Images, float32 (B, C, H, W) in [-1, 1], from uint8 (B, H, W, C); those `mirrored`, bool (B,), left to right."""
+    """Pixels, uint8 (B, H, W, C), as images, float32 (B, C, H, W) in [-1, 1].
+
+    Arguments:
+        pixels: of the images.
+        mirrored: bool, shape (B,): which of them are mirrored left to right.
+    """
     images = to_float(pixels)
     if mirrored is None:
         return images
@@ -131,8 +136,8 @@ def holdout(
 ) -> ImageSet | None:
     """The images that evaluations of a training on `ref` use: its set's `test`, or else validation split.
 
-    Of a stream, the first `VIEW` of them. None if the set has neither, if it is empty, or if training sees it: `ref` names that split itself, or
-    `all`. The arguments are those of `load`.
+    Of a stream, the first `VIEW` of them. None if the set has neither, if it is empty, or if training sees it:
+    `ref` names that split itself, or `all`. The arguments are those of `load`.
     """
     reference = parse(ref)
     source = open_source(reference)

@@ -1,17 +1,18 @@
 """Training images read as they are needed: a set of any size takes the memory of two blocks.
 
-Epoch e goes through the shards of a split (`source.py`) in an order drawn from (seed, e), and deals them out to the
-processes in turn; process r starts the deal of epoch e at place (r + e) mod P. With fewer shards than processes each
-process reads all of them, and they deal out the rows. A process reads its rows in blocks of up to `BLOCK` images,
-decodes them by the rule, and hands each block out in an order drawn from (seed, e, process, where the block begins).
+Epoch e goes through the shards of a split (`source.py`) in an order drawn from (seed, e), and deals them out to
+the processes in turn; process r starts the deal of epoch e at place (r + e) mod P. With fewer shards than
+processes each process reads all of them, and they deal out the rows. A process reads its rows in blocks of up
+to `BLOCK` images, decodes them by the rule, and hands each block out in an order drawn from (seed, e, process,
+where the block begins).
 
-So every epoch shows every image once over all processes, and nobody waits for anybody: a process with fewer rows is in
-the next epoch sooner, and its batches do not end with its epochs. Images move about within a block and with their
-shards, no further: a set sorted by class wants small shards (Parquet row groups, files of a hub set), or to be
-shuffled when it is written.
+So every epoch shows every image once over all processes, and nobody waits for anybody: a process with fewer
+rows is in the next epoch sooner, and its batches do not end with its epochs. Images move about within a block
+and with their shards, no further: a set sorted by class wants small shards (Parquet row groups, files of a hub
+set), or to be shuffled when it is written.
 
-Where a process is, is where its block begins and how many images of it are handed out: that resumes bit for bit. On
-another number of processes all go on at the first epoch that none has begun.
+Where a process is, is where its block begins and how many images of it are handed out: that resumes bit for
+bit. On another number of processes all go on at the first epoch that none has begun.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ class Stream:
         if not self.classes:
             return -1
         if item.label is None or item.label < 0:
-            raise StreamError(f"{item.where}: it has no class, and this method needs one: leave it out of the data")
+            raise StreamError(f"{item.where}: it has no class, and this method needs one: leave it out")
         if item.label >= self.classes:
             raise StreamError(
                 f"{item.where} is of class {item.label}, but training is on classes 0 to {self.classes - 1}: "

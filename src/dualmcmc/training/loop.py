@@ -207,8 +207,9 @@ class Trainer:
     def _data_notes(self) -> list[str]:
         train, heldout = self.sets
         images = self.config.images
-        notes = self.stream.notes(self.sets) if self.stream else []
-        notes += [f"{len(train)} training images ({images.size}x{images.size}x{images.channels}) of {train.title}"]
+        notes = [f"{len(train)} training images ({images.size}x{images.size}x{images.channels}) of {train.title}"]
+        if self.stream:
+            notes = self.stream.notes(self.sets)
         if train.skipped:
             notes.append(f"{train.skipped} unreadable images were skipped")
         if heldout is train:
@@ -240,6 +241,8 @@ class Trainer:
                     self.state["stream"] = self.stream.state()
             if self.occasions:
                 self.occasions.report.step(done)
+                for line in self.stream.news() if self.stream else ():
+                    self.occasions.report.say(line)
                 self.occasions.memory = memory or {}
                 self.occasions.after(done, last)
                 if stopping:

@@ -1,7 +1,7 @@
 """Training on a stream: what is refused, the positions of all processes, and what config.json says of it.
 
-    stream.state()         of all processes, for state.json; they must call it together
-    stream.restore(state)  goes back, or on, to there; needs nobody else
+stream.state()         of all processes, for state.json; they must call it together
+stream.restore(state)  goes back, or on, to there; needs nobody else
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Streaming:
     """
 
     def __init__(self, settings: Config, accelerator: Accelerator, *, skip_bad: bool = False) -> None:
-        self.accelerator = accelerator
+        self._skipped = self._told = 0
         method = settings.method
         self.stream = data.open_stream(
             settings.data,
@@ -57,13 +57,23 @@ class Streaming:
             StreamError: the stream cannot go on.
         """
         batch = self.stream.take(count)
-        return data.tensor(batch.pixels, mirrored), None if batch.labels is None else torch.from_numpy(batch.labels)
+        labels = None if batch.labels is None else torch.from_numpy(batch.labels)
+        return data.tensor(batch.pixels, mirrored), labels
 
     def state(self) -> dict[str, Any]:
         """Where all processes are, as JSON; they must call it together."""
         from accelerate.utils import gather_object
 
-        return {"shards": len(self.stream.split.shards), "positions": gather_object([self.stream.position()])}
+        gathered = gather_object([(self.stream.position(), self.stream.skipped)])
+        self._skipped = sum(skipped for _, skipped in gathered)
+        return {"shards": len(self.stream.split.shards), "positions": [position for position, _ in gathered]}
+
+    def news(self) -> list[str]:
+        """A line to show if pictures were passed over since it was asked last, as of the last `state`."""
+        if self._skipped == self._told:
+            return []
+        self._told = self._skipped
+        return [f"{self._skipped} unreadable images of the stream were skipped so far, again in each epoch"]
 
     def restore(self, state: Mapping[str, Any]) -> list[str]:
         """Goes to where a run was; nothing that was handed out since counts.
@@ -77,15 +87,15 @@ class Streaming:
         shards = len(self.stream.split.shards)
         if state["shards"] != shards:
             raise InputError(
-                f"--resume: the stream has {shards} shards, and had {state['shards']} when it was stopped: restore "
-                "its files, or fine-tune on the new ones with --init in a new folder"
+                f"--resume: the stream has {shards} shards, and had {state['shards']} when it was stopped: "
+                "restore its files, or fine-tune on the new ones with --init in a new folder"
             )
         if self.stream.restore(state["positions"]):
             return []
         then, now = len(state["positions"]), self.stream.processes
         return [
-            f"the stream was read by {then} processes and is by {now} now: it goes on at epoch {self.stream.epoch}, "
-            "and what was left of the one before is passed over"
+            f"the stream was read by {then} processes and is by {now} now: it goes on at epoch "
+            f"{self.stream.epoch}, and what was left of the one before is passed over"
         ]
 
     def about(self) -> dict[str, Any]:
@@ -106,10 +116,8 @@ class Streaming:
         count = "" if stream.split.count is None else f"{stream.split.count} "
         dealt = "rows" if stream.by_rows else "shards"
         several = f", {dealt} dealt out to {stream.processes} processes" if stream.processes > 1 else ""
-        return [
-            f"streaming {count}training images in {len(stream.split.shards)} shards{several}",
-            f"evaluations use {len(sets.train)} of {sets.train.title} and {len(sets.heldout)} of {sets.heldout.title}",
-        ]
+        views = f"{len(sets.train)} of {sets.train.title} and {len(sets.heldout)} of {sets.heldout.title}"
+        return [f"streaming {count}images in {len(stream.split.shards)} shards{several}; evaluations use {views}"]
 
 
 def check(settings: Config) -> None:
@@ -120,6 +128,6 @@ def check(settings: Config) -> None:
     """
     if data.is_stream(settings.data) and PAGES[settings.method.name].POSITIONS:
         raise InputError(
-            f"method {settings.method.name} keeps a code for every training image, which a stream has no place for: "
-            "leave `stream:` out of --data, or choose another method"
+            f"method {settings.method.name} remembers something of every training image, which of a stream are "
+            "not known: leave `stream:` out of --data, or choose another method"
         )
