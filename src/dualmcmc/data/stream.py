@@ -61,6 +61,7 @@ class _Block(NamedTuple):
     end: Place
     pixels: np.ndarray  # uint8 (N, S, S, C), in the order in which they are handed out
     labels: np.ndarray | None
+    before: int  # pictures passed over before its start, in epochs without any other
     skipped: int
 
 
@@ -158,7 +159,7 @@ class Stream:
     @property
     def epoch(self) -> int:
         """Of the images that are being handed out, from 0."""
-        return self._block.start.epoch if self._block else self._start.epoch
+        return self._start.epoch
 
     def close(self) -> None:
         """Stops reading ahead; nothing can be taken any more."""
@@ -181,6 +182,7 @@ class Stream:
         if self._block is None:
             ahead = self._ahead or self._reader.submit(self._read, self._start)
             self._block = ahead.result()
+            self._start, self._skipped = self._block.start, self._skipped + self._block.before
             self._ahead = self._reader.submit(self._read, self._block.end)
         return self._block
 
@@ -189,7 +191,7 @@ class Stream:
         rule = self.rule
         pixels = np.empty((self.block, rule.size, rule.size, rule.channels), np.uint8)
         labels = np.empty(self.block, np.int64)
-        count = skipped = epochs = 0
+        count = before = skipped = epochs = 0
         end, walk = start, self._from(start)
         while count < self.block:
             if self._closing.is_set():
@@ -205,6 +207,7 @@ class Stream:
                         f"process {self.rank} of {self.processes} finds no picture of its own: use fewer processes"
                     )
                 start = end = Place(end.epoch + 1)
+                before, skipped = before + skipped, 0
                 walk = self._rows(start)
                 continue
             item, end = found
@@ -219,7 +222,7 @@ class Stream:
                 count += 1
         self._walk = (end, walk) if end.epoch == start.epoch else None
         order = _permutation(count, self.seed, start.epoch, self.rank, start.shard, start.row)
-        return _Block(start, end, pixels[order], labels[order] if self.classes else None, skipped)
+        return _Block(start, end, pixels[order], labels[order] if self.classes else None, before, skipped)
 
     def _label(self, item: Item) -> int:
         if not self.classes:
