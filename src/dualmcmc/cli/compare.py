@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from dualmcmc.cli.arguments import Json, check_counts, parse, refuse_stream
+from dualmcmc.cli.arguments import Json, check_counts, parse
 from dualmcmc.cli.output import check_json, show, write_json
 from dualmcmc.compare import budget, changes
 from dualmcmc.compare.job import Job
@@ -94,10 +94,6 @@ def _say(line: str) -> None:
 def _job(options: Compare) -> Job:
     if options.seed < 0:
         raise InputError(f"--seed {options.seed}: give 0 or more")
-    changed = changes.parse(options.changes)
-    for change in changed:
-        if change.path == "data":
-            refuse_stream(str(change.value))
     return Job(
         preset=options.preset,
         methods=tuple(METHODS) if options.methods == ("all",) else options.methods,
@@ -106,7 +102,7 @@ def _job(options: Compare) -> Job:
         seeds=options.seeds,
         seed=options.seed,
         data=options.data,
-        changes=changed,
+        changes=changes.parse(options.changes),
         features=options.features,
         feature_weights=options.feature_weights,
         n=options.n,
