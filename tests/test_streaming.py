@@ -82,7 +82,7 @@ def test_a_running_stream_can_be_put_back(files: Path) -> None:
 def test_two_processes_resume_bit_for_bit_and_one_goes_on_from_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Shards of 200, 30, 60 and 40 rows are uneven for two processes, as are their epochs; an empty file is none."""
+    """Shards of 200, 30, 60 and 40 rows are uneven for two processes, as are epochs; an empty file is none."""
     place = parquet(tmp_path / "uneven", [200, 0, 30, 60, 40], 100)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

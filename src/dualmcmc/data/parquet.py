@@ -117,7 +117,7 @@ def _open(file: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(file, buffer_size=_BUFFER)
+        return pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _corrupt(file, error) from error
 
