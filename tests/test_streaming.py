@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import socket
@@ -15,10 +16,11 @@ import torch
 from shards import parquet
 from tiny import assert_same, checkpoint, flags, log, timeless, tiny, train
 
-from dualmcmc import InputError, TrainingError, data
+from dualmcmc import InputError, TrainingError, data, methods, presets
 from dualmcmc.cli import main
 from dualmcmc.data import store, stream
 from dualmcmc.storage import checkpoints
+from dualmcmc.teaching import PAGES
 from dualmcmc.training import setup
 from dualmcmc.training.streaming import Streaming
 
@@ -175,6 +177,12 @@ def test_what_a_stream_cannot_do_is_refused_in_one_line(
     assert main(command) == 2
     assert re.search(said, line(capsys))
     assert not run_path.exists()
+
+
+def test_what_must_know_its_images_is_what_asks_for_them() -> None:
+    for name, page in PAGES.items():
+        asks = re.search(r"update\.(images|total)", inspect.getsource(page)) is not None
+        assert asks == methods.remembers_images(presets.preset("digits", name).method), name
 
 
 def test_labels_reach_a_method_that_needs_them(files: Path, tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ class ABPTeaching(Teaching):
     `tables` holds `codes` (N, d), float32, and `visited` (N,), bool, for all N training images.
     """
 
-    POSITIONS = True
     settings: ABP
 
     def __init__(self, trio: Trio, settings: ABP) -> None:

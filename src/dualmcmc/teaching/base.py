@@ -31,7 +31,7 @@ class Update(NamedTuple):
     batch: int | None = None
     """Images in the global batch; None: those given are all."""
     total: int = 0
-    """Training images in all; 0 where nobody knows (`Teaching.POSITIONS`)."""
+    """Training images in all; 0 of a stream (`methods.remembers_images`)."""
     images: Tensor | None = None
     """Positions of this process's images in the training set, int64 (B,), on the CPU; None of a stream's."""
     labels: Tensor | None = None
@@ -52,8 +52,6 @@ class Teaching(nn.Module):
 
     PHASES: ClassVar[int] = 1
     """Forwards, each with a backward and a step of the optimiser, per update."""
-    POSITIONS: ClassVar[bool] = False
-    """Whether it must know which of the training images it sees, and how many there are; a stream cannot say."""
 
     def __init__(self, trio: Trio, settings: Any) -> None:
         super().__init__()

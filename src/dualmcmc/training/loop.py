@@ -132,7 +132,6 @@ class Trainer:
             setup.check_resumable(self.run, c)
         self.accelerator = setup.accelerator(self.device, c.precision, partial=methods.partial(c.method))
         self.main = self.accelerator.is_main_process
-        streaming.check(c)
         if not self.resume:
             self.run.check_free()
         self._share_batch()

@@ -74,7 +74,9 @@ def load_sets(
     """
     how: dict[str, Any] = {"skip_bad": skip_bad, "verify": verify, "progress": progress}
     train = data.load(settings.data, settings.images, split="train", **how)
-    if not data.is_stream(settings.data) or len(train) < data.VIEW:  # a shorter view is all there is
+    if (
+        not data.is_stream(settings.data) or len(train) + train.skipped < data.VIEW
+    ):  # a shorter view is all there is
         data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
     heldout = data.holdout(settings.data, settings.images, **how)
     if settings.run.evaluate_every and len(train) < 2:

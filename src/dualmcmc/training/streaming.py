@@ -1,4 +1,4 @@
-"""Training on a stream: what is refused, the positions of all processes, and what config.json says of it.
+"""Training on a stream: the positions of all processes, and what config.json says of it.
 
 stream.state()         of all processes, for state.json; they must call it together
 stream.restore(state)  goes back, or on, to there; needs nobody else
@@ -15,7 +15,6 @@ from torch import Tensor
 from dualmcmc import data, methods
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
-from dualmcmc.teaching import PAGES
 from dualmcmc.training.setup import Sets
 
 if TYPE_CHECKING:
@@ -118,16 +117,3 @@ class Streaming:
         several = f", {dealt} dealt out to {stream.processes} processes" if stream.processes > 1 else ""
         views = f"{len(sets.train)} of {sets.train.title} and {len(sets.heldout)} of {sets.heldout.title}"
         return [f"streaming {count}images in {len(stream.split.shards)} shards{several}; evaluations use {views}"]
-
-
-def check(settings: Config) -> None:
-    """Refuses a stream to a method that must know which images it sees.
-
-    Raises:
-        InputError: saying so.
-    """
-    if data.is_stream(settings.data) and PAGES[settings.method.name].POSITIONS:
-        raise InputError(
-            f"method {settings.method.name} remembers something of every training image, which of a stream are "
-            "not known: leave `stream:` out of --data, or choose another method"
-        )
