@@ -110,22 +110,22 @@ def test_a_run_on_a_stream_is_measured_on_its_view(
     files: Path, run_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in (store, data):
-        monkeypatch.setattr(place, "VIEW", 50)
+        monkeypatch.setattr(place, "VIEW", 270)
     monkeypatch.chdir(run_path.parent)
     assert main(["train", *flags({**SHORT, "data": f"stream:{files}", "run.steps": 2}), "--out", "run"]) == 0
     said = capsys.readouterr().err
-    views = f"evaluations use 50 of stream:{files}:train[:50] and 50 of stream:{files}:test[:50]"
+    views = f"evaluations use 270 of stream:{files}:train[:270] and 30 of stream:{files}:test[:30]"
     assert f"streaming 2340 images in 4 shards; {views}" in said
     about = json.loads((run_path / "config.json").read_text())
-    assert (about["images"], about["heldout"]) == (2340, f"stream:{files}:test[:50]")
-    assert about["stream"] == {"shards": 4, "dealt": "shards", "processes": 1, "block": 4096, "view": 50}
+    assert (about["images"], about["heldout"]) == (2340, f"stream:{files}:test[:30]")
+    assert about["stream"] == {"shards": 4, "dealt": "shards", "processes": 1, "block": 4096, "view": 270}
     assert (
         main(["evaluate", "run", "--tasks", "reconstruction", "generation", "--features", "pixels", "-n", "20"])
         == 0
     )
     entry = json.loads((run_path / "metrics.json").read_text())["generation"][-1]
-    assert entry["protocol"]["reference"]["data"] == f"stream:{files}:train[:50]"
-    assert entry["protocol"]["reference"]["n"] == 50
+    assert entry["protocol"]["reference"]["data"] == f"stream:{files}:train[:270]"
+    assert entry["protocol"]["reference"]["n"] == 270
     assert main(["report", "run"]) == 0
     assert "2,340 grey images" in (run_path / "report.html").read_text()
     assert main(["interpolate", "run", "-n", "2"]) == 0

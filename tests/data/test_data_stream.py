@@ -167,13 +167,13 @@ def test_of_its_own_splits_a_stream_trains_on_train_alone(tmp_path: Path) -> Non
 
 
 def test_a_view_is_the_streams_first_images(files: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "VIEW", 20)
+    monkeypatch.setattr(store, "VIEW", 27)
     train, held = load(f"stream:{files}", RULE, split="train"), holdout(f"stream:{files}:train", RULE)
-    assert numbers(train.pixels) == [i for i in range(22) if i % 10 != 9]
+    assert numbers(train.pixels) == [i for i in range(29) if i % 10 != 9]
     assert held is not None
-    assert numbers(held.pixels) == list(range(9, 130, 10))  # 13, so it is not cut
-    assert train.title == f"stream:{files}:train[:20]"
-    assert held.title == f"stream:{files}:train:test"
+    assert numbers(held.pixels) == [9, 19, 29]  # of the same rows, and the next
+    assert train.title == f"stream:{files}:train[:27]"
+    assert held.title == f"stream:{files}:train:test[:3]"
     assert load(f"stream:{files}:train", RULE).title == train.title
 
 

@@ -1,7 +1,7 @@
 """Training on a stream: the positions of all processes, and what config.json says of it.
 
 stream.state()         of all processes, for state.json; they must call it together
-stream.restore(state)  goes back, or on, to there; needs nobody else
+stream.restore(state)  goes back, or on, to there, between two updates; each process does so for itself
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,7 +50,7 @@ class Streaming:
         if count is not None and batch > count:
             raise InputError(f"a batch of {batch} exceeds the {count} images there are: lower --optim.batch-size")
 
-    def take(self, mirrored: Any | None, count: int) -> tuple[Tensor, Tensor | None]:
+    def take(self, mirrored: np.ndarray | None, count: int) -> tuple[Tensor, Tensor | None]:
         """The next images, (count, C, S, S) in [-1, 1], those `mirrored` left to right, and their classes, if any.
 
         Raises:
