@@ -32,8 +32,8 @@ TWO: dict[str, Any] = {**SHORT, "optim.batch_size": 60, "run.steps": 6}
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2,600 pictures, 2,340 to train on: at least a row group of 300 to a shard, so 1,024 rows or fewer."""
-    return parquet(tmp_path_factory.mktemp("set") / "files", [1500, 800, 300], 300, classes=3)
+    """1,300 pictures, 1,170 to train on, in three shards, one a file."""
+    return parquet(tmp_path_factory.mktemp("set") / "files", [750, 400, 150], 300, classes=3)
 
 
 def line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -47,9 +47,9 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
 def test_2k_updates_on_a_stream_equal_k_stop_resume_k(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """8 batches of 400 are more than an epoch, and end within blocks of 300: weights, moments, losses, place."""
+    """8 batches of 200 are more than an epoch, and end within blocks of 300: weights, moments, losses, place."""
     monkeypatch.setattr(stream, "BLOCK", 300)
-    changes = {**SHORT, "data": f"stream:{files}", "images.flip": True, "optim.batch_size": 400, "run.steps": 8}
+    changes = {**SHORT, "data": f"stream:{files}", "images.flip": True, "optim.batch_size": 200, "run.steps": 8}
     train(tmp_path / "whole", {**changes, "run.evaluate_every": 4})
     train(tmp_path / "parts", {**changes, "run.evaluate_every": 4, "run.steps": 4})
     train(tmp_path / "parts", {**changes, "run.evaluate_every": 4}, resume=True)
@@ -76,7 +76,7 @@ def test_a_running_stream_can_be_put_back(files: Path) -> None:
     assert labels is None
     assert streaming.restore(there) == []
     assert torch.equal(streaming.take(None, 3000)[0], x)
-    with pytest.raises(InputError, match="has 4 shards, and had 9"):
+    with pytest.raises(InputError, match="has 3 shards, and had 9"):
         streaming.restore({**there, "shards": 9})
     streaming.stream.close()
 
@@ -115,10 +115,10 @@ def test_a_run_on_a_stream_is_measured_on_its_view(
     assert main(["train", *flags({**SHORT, "data": f"stream:{files}", "run.steps": 2}), "--out", "run"]) == 0
     said = capsys.readouterr().err
     views = f"evaluations use 270 of stream:{files}:train[:270] and 30 of stream:{files}:test[:30]"
-    assert f"streaming 2340 images in 4 shards; {views}" in said
+    assert f"streaming 1170 images in 3 shards; {views}" in said
     about = json.loads((run_path / "config.json").read_text())
-    assert (about["images"], about["heldout"]) == (2340, f"stream:{files}:test[:30]")
-    assert about["stream"] == {"shards": 4, "dealt": "shards", "processes": 1, "block": 4096, "view": 270}
+    assert (about["images"], about["heldout"]) == (1170, f"stream:{files}:test[:30]")
+    assert about["stream"] == {"shards": 3, "dealt": "shards", "processes": 1, "block": 4096, "view": 270}
     assert (
         main(["evaluate", "run", "--tasks", "reconstruction", "generation", "--features", "pixels", "-n", "20"])
         == 0
@@ -127,7 +127,7 @@ def test_a_run_on_a_stream_is_measured_on_its_view(
     assert entry["protocol"]["reference"]["data"] == f"stream:{files}:train[:270]"
     assert entry["protocol"]["reference"]["n"] == 270
     assert main(["report", "run"]) == 0
-    assert "2,340 grey images" in (run_path / "report.html").read_text()
+    assert "1,170 grey images" in (run_path / "report.html").read_text()
     assert main(["interpolate", "run", "-n", "2"]) == 0
 
 
@@ -161,7 +161,7 @@ def test_only_training_streams(words: str, tmp_path: Path, capsys: pytest.Captur
     [
         ({}, "abp", "method abp remembers something of every training image"),
         ({"optim.schedule": "epoch"}, "dual_mcmc", "nobody knows how many updates an epoch of a stream takes"),
-        ({"optim.batch_size": 2341}, "dual_mcmc", "a batch of 2341 exceeds the 2340 images there are"),
+        ({"optim.batch_size": 1171}, "dual_mcmc", "a batch of 1171 exceeds the 1170 images there are"),
         ({"method.classes": 2}, "jem", "method.classes is 2: .* has 3 classes"),
     ],
 )

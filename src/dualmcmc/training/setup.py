@@ -74,9 +74,8 @@ def load_sets(
     """
     how: dict[str, Any] = {"skip_bad": skip_bad, "verify": verify, "progress": progress}
     train = data.load(settings.data, settings.images, split="train", **how)
-    if (
-        not data.is_stream(settings.data) or len(train) + train.skipped < data.VIEW
-    ):  # a shorter view is all there is
+    whole = not data.is_stream(settings.data) or len(train) + train.skipped < data.VIEW
+    if whole:  # a view that is shorter than it could be is all that there is
         data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
     heldout = data.holdout(settings.data, settings.images, **how)
     if settings.run.evaluate_every and len(train) < 2:
