@@ -16,6 +16,7 @@ import ablation
 import agreement
 import iteration
 import machine
+import streaming
 from textbook import Order, Textbook
 
 from dualmcmc.presets import PRESETS
@@ -100,3 +101,15 @@ def test_an_ablation_changes_one_thing_at_a_time(tmp_path: Path, capsys: pytest.
     for name, config in configs.items():
         assert (config["method"].pop("negatives"), config["method"].pop("pair")) == kinds[name]
     assert configs["base"] == configs["mixed-reinferred"]
+
+
+def test_what_a_stream_reads_is_what_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One epoch of 180 of 200 pictures as a stream, whose view is all of them, and as an image set."""
+    monkeypatch.setenv("DUALMCMC_CACHE", "")  # `go_through` sets it
+    streaming.make(tmp_path / "set", 200)
+    streamed, decoded = (
+        streaming.go_through(f"{prefix}{tmp_path / 'set'}:train", str(tmp_path / f"cache{prefix}"))
+        for prefix in ("stream:", "")
+    )
+    assert streamed[3] == pytest.approx(decoded[3], rel=1e-3)
+    assert decoded[3] > 180 * 64 * 64 * 3 / 1e6

@@ -340,7 +340,7 @@ def test_a_named_set_that_is_neither_cached_nor_reachable_says_what_to_do_offlin
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("dualmcmc.data.hub._reachable", lambda: False)
+    monkeypatch.setattr("dualmcmc.data.hub.reachable", lambda: False)
     line = refused(["train", "cifar10", "--device", "cpu"], capsys)
     assert "cannot be reached; offline, give its images as --data PATH" in line
 

@@ -77,6 +77,8 @@ def _check_together(config: Config) -> None:
         raise InputError(
             f"setting guard.remedy is 'chain': method {config.method.name} has no data chain; choose 'rate'"
         )
+    if config.data.startswith(settings.STREAM):
+        _check_stream(config)
     wide = config.images.size >= 64 and config.networks.family == "residual"
     for name in ("energy_width", "generator_width"):
         width = getattr(config.networks, name)
@@ -85,6 +87,19 @@ def _check_together(config: Config) -> None:
                 f"setting networks.{name} is {width}: residual networks of 64 pixels and more "
                 "narrow to a sixteenth of it, so it must be a multiple of 16"
             )
+
+
+def _check_stream(config: Config) -> None:
+    if methods.remembers_images(config.method):
+        raise InputError(
+            f"method {config.method.name} remembers something of every training image, which a stream cannot tell "
+            "apart: leave `stream:` out of --data, or choose another method"
+        )
+    if config.optim.schedule == "epoch":
+        raise InputError(
+            "setting optim.schedule is 'epoch', but nobody knows how many updates an epoch of a stream takes: "
+            "choose constant, linear or cosine"
+        )
 
 
 def to_dict(config: Config) -> dict[str, Any]:

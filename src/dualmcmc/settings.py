@@ -19,6 +19,10 @@ from dualmcmc.methods.chain import Count, Fraction, Weight
 __all__ = ["Adam", "Chain", "Config", "DualMCMC", "Guard", "Images", "Method", "Networks", "Optim", "Run"]
 
 
+STREAM = "stream:"
+"""Prefix of a data reference whose images training reads as it goes."""
+
+
 class ByName:
     """Lets pydantic choose a method's settings by their `name`, without importing it here."""
 
@@ -155,7 +159,8 @@ class Config:
     preset: Suppress[str]
     """The preset this started from; no flag, but the command's first word."""
     data: Annotated[str, MinLen(1)]
-    """A data set: digits, mnist, ..., hf:owner/name, a folder, a Parquet file or folder, an .npy or .npz."""
+    """A data set: digits, mnist, ..., hf:owner/name, a folder, a Parquet file or folder, an .npy or .npz; with
+    stream: before it, training reads it as it goes and never holds all of it (docs/streaming.md)."""
     images: Images
     networks: Networks
     method: Annotated[Method, AvoidSubcommands, ByName] = field(default_factory=DualMCMC)

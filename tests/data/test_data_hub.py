@@ -38,7 +38,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         parts = {"train": rows(list(range(1, 21)), "img"), "test": rows([21]), "valid": rows([22])}
         return datasets.DatasetDict({"train": parts["train"]} if repo == "only/train" else parts)
 
-    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     return asked
 
@@ -105,13 +105,13 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(huggingface_hub, "get_session", Silent)
     monkeypatch.setattr(hub, "_PATIENCE", 0.1)
     start = time.monotonic()
-    assert not hub._reachable()
+    assert not hub.reachable()
     assert time.monotonic() - start < 1
 
 
 def test_offline_another_cached_revision_is_refused(monkeypatch: pytest.MonkeyPatch):
     held = rows([1])
-    monkeypatch.setattr(hub, "_reachable", lambda: False)
+    monkeypatch.setattr(hub, "reachable", lambda: False)
     monkeypatch.setattr(hub, "_commit", lambda _: "0" * 40)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(train=held, test=held))
     with pytest.raises(InputError, match="0000000"):

@@ -168,7 +168,7 @@ def test_the_class_of_a_hub_row_is_its_label(monkeypatch: pytest.MonkeyPatch, ca
         {**columns, "image": [{"bytes": png(i), "path": None} for i in range(2)]},
         features=datasets.Features({**features, "image": datasets.Image()}),
     )
-    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(train=rows))
     assert labels("hf:some/set") == expected
 

@@ -11,6 +11,7 @@ import tyro
 from annotated_types import Ge
 
 from dualmcmc.errors import InputError
+from dualmcmc.settings import STREAM
 
 T = TypeVar("T")
 
@@ -71,18 +72,38 @@ def parse(kind: type[T], args: list[str], verb: str, *, default: T | None = None
     """The dataclass `kind` filled from `args`; prints help and leaves with exit code 0 where asked for it.
 
     Raises:
-        InputError: what tyro objects to, in one line.
+        InputError: what tyro objects to, in one line, or a stream for another verb than `train`.
     """
     options: dict[str, Any] = {} if default is None else {"default": default}
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
-            return tyro.cli(kind, args=args, prog=f"dualmcmc {verb}", **options)
+            found = tyro.cli(kind, args=args, prog=f"dualmcmc {verb}", **options)
     except SystemExit as leaving:
         if not leaving.code:
             raise
-    said = complaint.getvalue()
-    raise InputError(f"{_gist(said)}{_suggestion(said)}; see dualmcmc {verb} --help")
+        said = complaint.getvalue()
+        raise InputError(f"{_gist(said)}{_suggestion(said)}; see dualmcmc {verb} --help") from None
+    if verb != "train":
+        _refuse_streams(found)
+    return found
+
+
+def _refuse_streams(options: Any) -> None:
+    for name in ("data", "reference", "images", "ood"):
+        given = getattr(options, name, None) or ()
+        for ref in (given,) if isinstance(given, str) else given:
+            refuse_stream(ref)
+
+
+def refuse_stream(ref: str) -> None:
+    """Refuses a stream where images are looked at more than once.
+
+    Raises:
+        InputError: `ref` is one.
+    """
+    if ref.startswith(STREAM):
+        raise InputError(f"data {ref!r}: only training streams; leave `{STREAM}` out, or give a smaller set")
 
 
 def _suggestion(boxed: str) -> str:

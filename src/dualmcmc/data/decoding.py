@@ -80,7 +80,7 @@ def _write(
             encoded = read_item(item)
             add_item(content, item, encoded)
             try:
-                image = _decoded(item, encoded, rule)
+                image = decoded(item, encoded, rule)
             except InputError as error:
                 bad.append(str(error))
             else:
@@ -112,7 +112,12 @@ def _label(item: Item) -> int:
     return item.label if item.label is not None and 0 <= item.label < 1 << 63 else -1
 
 
-def _decoded(item: Item, content: bytes | np.ndarray | OSError, rule: Images) -> np.ndarray:
+def decoded(item: Item, content: bytes | np.ndarray | OSError, rule: Images) -> np.ndarray:
+    """The training image of an item whose contents were read, uint8 (size, size, channels).
+
+    Raises:
+        InputError: they could not be, or are no picture; it names the item.
+    """
     if isinstance(content, OSError):
         raise InputError(f"{item.where}: {content.strerror or content}")
     try:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from dualmcmc.data.picture import extensions
-from dualmcmc.data.source import Item, Source, Split, source
+from dualmcmc.data.source import Item, Shard, Source, Split, source
 from dualmcmc.errors import InputError
 
 SPLITS = ("train", "test", "val", "valid", "validation")
 """Names of folders, files and arrays that make them splits."""
+_PER_SHARD = 1024
 
 
 def folder(place: str) -> Source:
@@ -38,9 +40,10 @@ def folder(place: str) -> Source:
             own.setdefault(top.lower(), []).append(name)
     names = own or {"all": [name for name, _, _ in files]}
     labels = _labels(names, 1 if own else 0)
-    splits = {
-        split: Split(_items(root, inside, labels.get(split)), len(inside)) for split, inside in names.items()
-    }
+    splits = {}
+    for split, inside in names.items():
+        items = _items(root, inside, labels.get(split))
+        splits[split] = Split(partial(items, 0, 1), len(inside), _shards(items, len(inside)))
     return source(repr(place), ["folder", str(root), files], splits)
 
 
@@ -84,10 +87,20 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _items(root: Path, names: list[str], labels: list[int] | None) -> Callable[[], Iterator[Item]]:
-    def items() -> Iterator[Item]:
-        for i, name in enumerate(names):
-            path = root / name
-            yield Item(name, str(path), path.read_bytes, labels[i] if labels else None)
+def _items(root: Path, names: list[str], labels: list[int] | None) -> Callable[[int, int], Iterator[Item]]:
+    def items(first: int, stride: int) -> Iterator[Item]:
+        for i in range(first, len(names), stride):
+            path = root / names[i]
+            yield Item(names[i], str(path), path.read_bytes, labels[i] if labels else None)
 
     return items
+
+
+def _shards(items: Callable[[int, int], Iterator[Item]], count: int) -> list[Shard]:
+    """Each takes pictures from all over the split, since neighbours are mostly of one class."""
+    shards = -(-count // _PER_SHARD)
+
+    def shard(first: int) -> Shard:
+        return Shard(lambda row: items(first + shards * row, shards), first, shards)
+
+    return [shard(first) for first in range(shards)]

@@ -61,7 +61,7 @@ def _load(title: str, repo: str, config: str | None, revision: str | None) -> di
     """Every split of a hub set, downloaded or from the library's cache."""
     import datasets
 
-    away = not _reachable()
+    away = not reachable()
     try:
         with _offline(away):
             sets = dict(datasets.load_dataset(repo, config, revision=revision))
@@ -80,7 +80,7 @@ def _load(title: str, repo: str, config: str | None, revision: str | None) -> di
     return sets
 
 
-def _reachable() -> bool:
+def reachable() -> bool:
     """Whether the hub answers soon, by whatever proxy the environment names."""
     from huggingface_hub import constants, get_session
 
@@ -131,6 +131,21 @@ def _check_commit(title: str, repo: str, revision: str, sets: dict[str, Any]) ->
 
 
 def _items(title: str, rows: Any, column: str | None) -> Iterator[Item]:
+    encoded, column, label = encoded_rows(title, rows, column)
+    for row, value in enumerate(encoded):
+        content, path = value[column]["bytes"], value[column]["path"]
+        name = Path(path).name if path else str(row)
+        yield Item(
+            name, f"{title}, image {row}", partial(_bytes, content, path), None if label is None else value[label]
+        )
+
+
+def encoded_rows(title: str, rows: Any, column: str | None) -> tuple[Any, str, str | None]:
+    """The rows of a set, or of its stream, with pictures as they are encoded; their column, and that of classes.
+
+    Raises:
+        InputError: there is no image column.
+    """
     import datasets
 
     found = [name for name, feature in rows.features.items() if isinstance(feature, datasets.Image)]
@@ -139,13 +154,7 @@ def _items(title: str, rows: Any, column: str | None) -> Iterator[Item]:
         raise InputError(f"data {title} has no image column: its columns are {', '.join(rows.features)}")
     label = _label_feature(rows.features)
     columns = [column] if label is None else [column, label]
-    encoded = rows.select_columns(columns).cast_column(column, datasets.Image(decode=False))
-    for row, value in enumerate(encoded):
-        content, path = value[column]["bytes"], value[column]["path"]
-        name = Path(path).name if path else str(row)
-        yield Item(
-            name, f"{title}, image {row}", partial(_bytes, content, path), None if label is None else value[label]
-        )
+    return rows.select_columns(columns).cast_column(column, datasets.Image(decode=False)), column, label
 
 
 def _label_feature(features: Any) -> str | None:

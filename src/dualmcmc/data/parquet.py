@@ -1,8 +1,8 @@
 """Parquet with a column `image` of encoded files: struct<bytes, path> as the hub writes it, or plain binary.
 
-Files named train-..., test-..., validation-... (hub convention) are splits. Rows are streamed, so a set of
-any size takes the memory of a batch of rows. The class of a row is its integer column `label`, or else `labels`;
-null or a negative number means none.
+Files named train-..., test-..., validation-... (hub convention) are splits. Rows are read a batch at a time, so
+a set of any size takes the memory of a batch. Its shards are row groups, small ones joined. The class of a row
+is its integer column `label`, or else `labels`; null or a negative number means none.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dualmcmc.data.folders import SPLITS
 from dualmcmc.data.reference import parquet_files
-from dualmcmc.data.source import Item, Source, Split, source
+from dualmcmc.data.source import Item, Shard, Source, Split, source
 from dualmcmc.errors import InputError
 
 _KNOWN = re.compile(rf"({'|'.join(SPLITS)})(?![a-zA-Z0-9])", re.IGNORECASE)
 _SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}")
 _ROWS = 256  # per batch
+_PER_SHARD = 1024  # rows at least, since to open a shard is to read its file's footer
+_BUFFER = 1 << 20  # bytes read at a time; without it a whole row group is
 
 
 def parquet(place: str) -> Source:
@@ -34,9 +37,7 @@ def parquet(place: str) -> Source:
     if not files:
         raise InputError(f"the folder {place!r} holds no Parquet file: check the path")
     stamps = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    splits = {
-        split: Split(_items(inside), sum(_rows(file) for file in inside)) for split, inside in _own(files).items()
-    }
+    splits = {split: _split(inside) for split, inside in _own(files).items()}
     return source(repr(place), ["parquet", str(files[0].parent), stamps], splits)
 
 
@@ -56,8 +57,39 @@ def _own(files: list[Path]) -> dict[str, list[Path]]:
     return own
 
 
-def _rows(file: Path) -> int:
-    """Rows of a file, of which only the footer is read."""
+def _split(files: list[Path]) -> Split:
+    shards: list[Shard] = []
+    count = 0
+    for file in files:
+        groups = _groups(file)
+        start = row = 0  # the shard's first group, and its first row in the file
+        rows = 0
+        for group, more in enumerate(groups):
+            rows += more
+            if rows >= _PER_SHARD or (rows and group == len(groups) - 1):
+                shards.append(Shard(_shard(file, range(start, group + 1), groups, row), count + row))
+                start, row, rows = group + 1, row + rows, 0
+        count += sum(groups)
+    return Split(partial(_items, files), count, shards)
+
+
+def _shard(file: Path, inside: range, rows: list[int], first: int) -> Callable[[int], Iterator[Item]]:
+    """The rows of some groups of a file; those before the one asked for are not read where they fill groups."""
+
+    def items(start: int) -> Iterator[Item]:
+        passed = 0
+        for group in inside:
+            if passed + rows[group] > start:
+                read = _read(file, list(range(group, inside.stop)), first + passed)
+                yield from islice(read, start - passed, None)
+                return
+            passed += rows[group]
+
+    return items
+
+
+def _groups(file: Path) -> list[int]:
+    """Rows of each row group of a file, of which only the footer is read."""
     with _open(file) as opened:
         import pyarrow as pa
 
@@ -77,7 +109,7 @@ def _rows(file: Path) -> int:
             raise InputError(
                 f"the column `image` of {str(file)!r} holds {kind}: struct<bytes, path> or binary is expected"
             )
-        return opened.metadata.num_rows
+        return [opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups)]
 
 
 def _open(file: Path) -> Any:
@@ -85,7 +117,7 @@ def _open(file: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(file)
+        return pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _corrupt(file, error) from error
 
@@ -95,27 +127,27 @@ def _corrupt(file: Path, error: Exception) -> InputError:
     return InputError(f"{str(file)!r} cannot be read as Parquet ({reason}): copy or download it again")
 
 
-def _items(files: list[Path]) -> Callable[[], Iterator[Item]]:
-    def items() -> Iterator[Item]:
-        for file in files:
-            for row, (value, label) in enumerate(_values(file)):
-                content, path = (
-                    (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-                )
-                name = path or f"{file.name}:{row}"
-                yield Item(name, f"{file}, row {row}", partial(bytes, content or b""), label)
-
-    return items
+def _items(files: list[Path]) -> Iterator[Item]:
+    for file in files:
+        yield from _read(file, None, 0)
 
 
-def _values(file: Path) -> Iterator[tuple[Any, int | None]]:
+def _read(file: Path, groups: list[int] | None, first: int) -> Iterator[Item]:
+    """The pictures of some of a file's row groups, all if None; `first` is the number of the first row."""
+    for row, (value, label) in enumerate(_values(file, groups), first):
+        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        name = path or f"{file.name}:{row}"
+        yield Item(name, f"{file}, row {row}", partial(bytes, content or b""), label)
+
+
+def _values(file: Path, groups: list[int] | None) -> Iterator[tuple[Any, int | None]]:
     """Each row's image and class."""
     import pyarrow as pa
 
     with _open(file) as opened:
         label = _label_column(opened.schema_arrow)
         columns = ["image"] if label is None else ["image", label]
-        batches = opened.iter_batches(batch_size=_ROWS, columns=columns, use_threads=False)
+        batches = opened.iter_batches(batch_size=_ROWS, row_groups=groups, columns=columns, use_threads=False)
         while True:
             try:
                 batch = next(batches, None)

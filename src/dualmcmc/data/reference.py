@@ -5,7 +5,8 @@
     a folder                        of images, or of Parquet files if it (or its `data/`) holds any
     a .parquet, .npy or .npz file
 
-Each may end in `:split`. A path that exists is taken as it stands, so a colon in its name is safe.
+Each may end in `:split`. Before any but `digits` and arrays, `stream:` says that training shall read it as it goes
+(`stream.py`) and never hold all of it. A path that exists is taken as it stands, so a colon in its name is safe.
 Nothing is opened here.
 """
 
@@ -14,12 +15,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from dualmcmc.data.named import NAMED
 from dualmcmc.errors import InputError
+from dualmcmc.settings import STREAM
 
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^:@]+))?(:(?P<split>[\w.-]+))?")
 _SPLIT = re.compile(r"(?P<place>.+):(?P<split>[\w.-]+)", re.DOTALL)
@@ -38,14 +40,19 @@ class Reference:
     """The split asked for; None where the reference leaves it open."""
     revision: str | None = None
     """Of a hub set only."""
+    stream: bool = False
+    """Whether training reads it as it goes."""
 
 
 def parse(ref: str) -> Reference:
     """Tell what `ref` names.
 
     Raises:
-        InputError: nothing is known by that name and no such path exists, or the path is of no known kind.
+        InputError: nothing is known by that name and no such path exists, the path is of no known kind, or what
+            it names cannot be streamed.
     """
+    if is_stream(ref):
+        return _stream(ref)
     if ref.startswith("hf:"):
         return _hub(ref)
     if ref in NAMED:
@@ -59,6 +66,21 @@ def parse(ref: str) -> Reference:
     if match and _exists(place):
         return _path(place, split)
     raise _unknown(ref, place)
+
+
+def is_stream(ref: str) -> bool:
+    """Whether a reference asks for streaming."""
+    return ref.startswith(STREAM)
+
+
+def _stream(ref: str) -> Reference:
+    inner = ref.removeprefix(STREAM)
+    if is_stream(inner):
+        raise InputError(f"data {ref!r}: write {STREAM} once")
+    reference = parse(inner)
+    if reference.kind == "array" or (reference.kind, reference.place) == ("named", "digits"):
+        raise InputError(f"data {ref!r}: this kind is not streamed; leave {STREAM} out, it is read as a whole")
+    return replace(reference, stream=True)
 
 
 def _hub(ref: str) -> Reference:

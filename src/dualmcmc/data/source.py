@@ -9,13 +9,17 @@ THE hold-out rule: a set that has splits of its own keeps them. A set that has n
 
 A picture that cannot be read keeps its position, so skipping it moves no other from one split to another.
 
+A split that can be streamed (`stream.py`) is in shards, each readable from any of its rows on. Where nobody
+knows how many rows the shards before one have (a hub set that is not downloaded), positions are counted in each
+shard anew.
+
 A picture's class is a number from 0 that means the same in every split; where a source finds it is said in the
 file of its kind. A split has classes if all its readable pictures have one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +44,23 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """A piece of a set: row r is at position first + stride r."""
+
+    items: Callable[[int], Iterator[Item]]
+    """Its pictures from a row on, in order; none from a row beyond its last on."""
+    first: int = 0
+    """The position of row 0."""
+    stride: int = 1
+    """Positions from one row to the next."""
+
+
+def every(_position: int) -> bool:
+    """Takes any position."""
+    return True
+
+
+@dataclass(frozen=True)
 class Split:
     """A part of a set."""
 
@@ -47,6 +68,10 @@ class Split:
     """Goes through it once, in order."""
     count: int | None = None
     """How many there are; None where only opening the set would tell."""
+    shards: Sequence[Shard] = ()
+    """What it is streamed from; none where it cannot be."""
+    takes: Callable[[int], bool] = every
+    """Whether a position of its shards is in it."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +115,29 @@ def source(title: str, identity: list, own: Mapping[str, Split]) -> Source:
 
 
 def _divided(whole: Split) -> dict[str, Split]:
-    def part(test: bool) -> Callable[[], Iterator[Item]]:
-        return lambda: (item for i, item in enumerate(whole.items()) if (i % 10 == 9) == test)
+    def part(test: bool, count: int | None) -> Split:
+        def takes(position: int) -> bool:
+            return (position % 10 == 9) == test
+
+        def items() -> Iterator[Item]:
+            return (item for i, item in enumerate(whole.items()) if takes(i))
+
+        if whole.shards and whole.count is None:  # positions are the shards' own
+            return of_shards(whole.shards, takes=takes)
+        return Split(items, count, whole.shards, takes)
 
     held = None if whole.count is None else whole.count // 10
     rest = None if held is None or whole.count is None else whole.count - held
-    return {"train": Split(part(False), rest), "test": Split(part(True), held), "all": whole}
+    return {"train": part(False, rest), "test": part(True, held), "all": whole}
+
+
+def of_shards(shards: Sequence[Shard], *, takes: Callable[[int], bool] = every) -> Split:
+    """A split of shards whose rows nobody has counted, read one shard after another."""
+
+    def items() -> Iterator[Item]:
+        for shard in shards:
+            for row, item in enumerate(shard.items(0)):
+                if takes(shard.first + shard.stride * row):
+                    yield item
+
+    return Split(items, None, shards, takes)

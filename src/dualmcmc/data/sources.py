@@ -6,6 +6,7 @@ from dualmcmc.data.arrays import array
 from dualmcmc.data.digits import digits
 from dualmcmc.data.folders import folder
 from dualmcmc.data.hub import hub, named
+from dualmcmc.data.hub_stream import hub_stream, named_stream
 from dualmcmc.data.parquet import parquet
 from dualmcmc.data.reference import Reference
 from dualmcmc.data.source import Source
@@ -20,6 +21,10 @@ def open_source(reference: Reference) -> Source:
     """
     try:
         match reference.kind:
+            case "named" if reference.stream:
+                return named_stream(reference.place)
+            case "hub" if reference.stream:
+                return hub_stream(reference.place, reference.revision)
             case "named":
                 return digits() if reference.place == "digits" else named(reference.place)
             case "hub":

@@ -165,6 +165,11 @@ def start(settings: Method) -> str:
     return getattr(settings, "start", "draw" if isinstance(settings, (NoMCMC, VAEBM)) else "mean")
 
 
+def remembers_images(settings: Method) -> bool:
+    """Whether teaching must know which training images it sees, and how many there are; a stream cannot say."""
+    return isinstance(settings, ABP)
+
+
 def partial(settings: Method) -> bool:
     """Whether some backward passes leave networks or heads out, which DistributedDataParallel must look for."""
     if isinstance(settings, DualMCMC):

@@ -211,7 +211,7 @@ def _parameters(path: Path) -> dict[str, int]:
 def _images(about: dict[str, Any], metrics: dict[str, list[dict[str, Any]]]) -> int | None:
     """How many training images: as config.json says, or an evaluation that was made against all of them."""
     n = about.get("images")
-    if not isinstance(n, int):
+    if not isinstance(n, int) and "stream" not in about:  # whose evaluations are against a view
         references = [setting(entry, "protocol.reference") for entry in metrics.get("generation", [])]
         alike = [
             r for r in references if isinstance(r, dict) and r.get("fingerprint") == about.get("data_sha256", "")

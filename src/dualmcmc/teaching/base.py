@@ -31,9 +31,9 @@ class Update(NamedTuple):
     batch: int | None = None
     """Images in the global batch; None: those given are all."""
     total: int = 0
-    """Training images in all."""
+    """Training images in all; 0 of a stream (`methods.remembers_images`)."""
     images: Tensor | None = None
-    """Positions of this process's images in the training set, int64 (B,), on the CPU."""
+    """Positions of this process's images in the training set, int64 (B,), on the CPU; None of a stream's."""
     labels: Tensor | None = None
     """Their classes, int64 (B,)."""
 

@@ -28,7 +28,7 @@ from dualmcmc.storage import checkpoints
 from dualmcmc.storage.lock import RunLock
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import Losses, Teaching, Update, teaching
-from dualmcmc.training import optimisation, processes, rollback, setup
+from dualmcmc.training import optimisation, processes, rollback, setup, streaming
 from dualmcmc.training.evaluation import statement
 from dualmcmc.training.guard import DivergedError, Guard, Trip
 from dualmcmc.training.occasions import Occasions, due
@@ -97,6 +97,9 @@ class Trainer:
             stack.callback(self.lock.release)
             done, notes = self._prepare()
             memory = self.teaching.memory(self.accelerator.gather)
+            if self.stream:
+                stack.callback(self.stream.stream.close)
+                self.state["stream"] = self.stream.state()
             stack.enter_context(self.signals)
             try:
                 if self.main:
@@ -118,6 +121,8 @@ class Trainer:
                     self.occasions.memory = memory
                     self.occasions.begin(done)
                 done = self._loop(done)
+            except data.StreamError as error:
+                raise TrainingError(f"{error}; {self._safe()}") from error
             except OSError as error:
                 raise TrainingError(f"cannot write to {self.run.path} ({error}); {self._safe()}") from error
             except RuntimeError as error:
@@ -156,6 +161,9 @@ class Trainer:
         if self.resume and not self.run.begun():
             first = self.run.read_about().get("init")
             self.init = first if isinstance(first, str) else None
+        self.stream = None
+        if data.is_stream(c.data):
+            self.stream = streaming.Streaming(c, self.accelerator, skip_bad=self.skip_bad)
         self._build()
         self.teaching.check(self.rows, c.optim.batch_size)
         done, notes = 0, self._data_notes()
@@ -175,6 +183,7 @@ class Trainer:
             train, heldout = self.sets.train, self.sets.heldout
             about: dict[str, Any] = {"images": len(train), "heldout": heldout.title}
             about |= {"data_sha256": train.fingerprint, "init": self.init and str(self.init)}
+            about |= self.stream.about() if self.stream else {}
             self.run.create(c, best=statement(c.method), **about)
         self.accelerator.wait_for_everyone()
         return done, notes
@@ -195,6 +204,8 @@ class Trainer:
         checkpoint, passed_over = setup.restore(self.run, self.trio, self.average, self.optimiser, before)
         self.teaching.remember(checkpoint.parts["memory"], self.rows, self.config.optim.batch_size)
         self.guard.restore(checkpoint.state["guard"])
+        if self.stream:
+            passed_over += self.stream.restore(checkpoint.state["stream"])
         return checkpoint, passed_over
 
     def _claim(self) -> None:
@@ -222,6 +233,8 @@ class Trainer:
         train, heldout = self.sets
         images = self.config.images
         notes = [f"{len(train)} training images ({images.size}x{images.size}x{images.channels}) of {train.title}"]
+        if self.stream:
+            notes = self.stream.notes(self.sets)
         if train.skipped:
             notes.append(f"{train.skipped} unreadable images were skipped")
         if heldout is train:
@@ -279,7 +292,11 @@ class Trainer:
         """What is due once in a while; returns whether a signal to stop came, on any process, by its end."""
         memory = self.teaching.memory(self.accelerator.gather)
         self.state["guard"] = self.guard.state()
+        if self.stream:
+            self.state["stream"] = self.stream.state()
         if self.occasions:
+            for line in self.stream.news() if self.stream else ():
+                self.occasions.report.say(line)
             self.occasions.memory = memory
             if stopping:
                 self.occasions.postpone(done, last)
@@ -303,16 +320,15 @@ class Trainer:
         if processes.any_of(self.accelerator, flawed is not None):
             reason = f"{flawed} is not finite" if flawed else "another process holds what is not finite"
             raise DivergedError(Trip(done, flawed or "parameters", reason))
-        if trip := self.guard.check_codes(self._code_variance(done), done):
+        if trip := self.guard.check_codes(self._code_variance(), done):
             raise DivergedError(trip)
 
     @torch.no_grad()
-    def _code_variance(self, done: int) -> float | None:
-        """Geometric mean of q's variances on the batch of the update before; None without such a network."""
+    def _code_variance(self) -> float | None:
+        """Geometric mean of q's variances on the last update's images; None without such a network."""
         if self.trio.inference is None:
             return None
-        x, _, _ = self._batch(done - 1)
-        _, log_variance = self.trio.q(x)
+        _, log_variance = self.trio.q(self.seen)
         seen = processes.means(self.accelerator, {"log_variance": log_variance.mean()})
         return float(np.exp(seen["log_variance"]))
 
@@ -358,6 +374,7 @@ class Trainer:
         began = time.monotonic()
         self.watch.start()
         x, noise, update = self._batch(step)
+        self.seen = x
         figures: dict[str, float] = {}
         for phase in range(self.teaching.phases):
             losses: Losses = self.module(x, noise, self.watch, update._replace(phase=phase))
@@ -394,21 +411,21 @@ class Trainer:
     def _batch(self, step: int) -> tuple[Tensor, BatchNoise, Update]:
         """This process's rows of global batch number `step`, (B / processes, C, S, S), and their noise."""
         c, train = self.config, self.sets.train
-        indices = data.batch_indices(step, images=len(train), batch_size=c.optim.batch_size, seed=c.seed)
         mirrored = None
         if c.images.flip:
             mirrored = np.random.default_rng([c.seed, step, 1]).random(c.optim.batch_size) < 0.5
             mirrored = mirrored[self.rows.start : self.rows.stop]
+        update = Update(step=step, batch=c.optim.batch_size)
+        if self.stream:
+            x, labels = self.stream.take(mirrored, len(self.rows))
+            device = self.accelerator.device
+            update = update._replace(labels=None if labels is None else labels.to(device))
+            return x.to(device, non_blocking=True), self._noise(step), update
+        indices = data.batch_indices(step, images=len(train), batch_size=c.optim.batch_size, seed=c.seed)
         own = indices[self.rows.start : self.rows.stop]
         x = train.tensor(own, mirrored=mirrored).to(self.accelerator.device, non_blocking=True)
         labels = None if train.labels is None else torch.from_numpy(train.labels[own]).to(x.device)
-        update = Update(
-            step=step,
-            batch=c.optim.batch_size,
-            total=len(train),
-            images=torch.from_numpy(own),
-            labels=labels,
-        )
+        update = update._replace(total=len(train), images=torch.from_numpy(own), labels=labels)
         return x, self._noise(step), update
 
     def _noise(self, step: int) -> BatchNoise:

@@ -17,7 +17,7 @@ from dualmcmc.pictures import save_rows, save_side_by_side
 from dualmcmc.settings import Config, Run
 from dualmcmc.storage import checkpoints, pretrained
 from dualmcmc.storage.run_folder import RunFolder
-from dualmcmc.training import optimisation
+from dualmcmc.training import optimisation, rollback
 from dualmcmc.training.evaluation import evaluation_protocol, small_evaluation
 from dualmcmc.training.progress import Reporter
 from dualmcmc.training.setup import Sets
@@ -169,14 +169,8 @@ class Occasions:
         self.run.cut_metrics(done)
         self.save(done)
         self.report.log({"step": done, "kind": "rollback", **told})
-        self.report.say(
-            f"step {told['diverged_at']}: {told['reason']} ({told['led']}); back to step {done} with new noise and "
-            + (
-                f"the energy's rate times {self.config.guard.factor:g}"
-                if self.config.guard.remedy == "rate"
-                else f"a chain {1 / self.config.guard.factor:g} times as long"
-            )
-        )
+        where = f"step {told['diverged_at']}: {told['reason']} ({told['led']})"
+        self.report.say(f"{where}; back to step {done} with new noise and {rollback.remedy(self.config)}")
 
     def ensure_saved(self, done: int) -> None:
         """A checkpoint of this step, if there is none yet."""

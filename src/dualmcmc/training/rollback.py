@@ -57,6 +57,13 @@ def eased_method(config: Config, state: Mapping[str, Any]) -> Any:
     return replace(method, **changes)
 
 
+def remedy(config: Config) -> str:
+    """What a roll-back changes, in words."""
+    if config.guard.remedy == "chain":
+        return f"a data chain {1 / config.guard.factor:g} times as long"
+    return f"{'the energy' if 'energy' in config.method.PARTS else 'every network'}'s rate times {config.guard.factor:g}"
+
+
 def diagnosis(trip: Trip, leader: str, trips: int, config: Config) -> str:
     """Which divergence, what led to it, and the remedies in the order in which to try them."""
     guard = config.guard

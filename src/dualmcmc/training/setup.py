@@ -68,14 +68,16 @@ def load_sets(
     verify: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Sets:
-    """The run's data, decoded and cached; the whole batch must fit into it.
+    """The run's data, decoded and cached, or the views of a stream; the whole batch must fit into the data.
 
     Raises:
         InputError: the reference, an image, or the batch size cannot be used.
     """
     how: dict[str, Any] = {"skip_bad": skip_bad, "verify": verify, "progress": progress}
     train = data.load(settings.data, settings.images, split="train", **how)
-    data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
+    whole = not data.is_stream(settings.data) or len(train) + train.skipped < data.VIEW
+    if whole:  # a view that is shorter than it could be is all that there is
+        data.batch_indices(0, images=len(train), batch_size=settings.optim.batch_size, seed=settings.seed)
     heldout = data.holdout(settings.data, settings.images, **how)
     if settings.run.evaluate_every and len(train) < 2:
         raise InputError(
@@ -183,13 +185,16 @@ def check_same_data(run: RunFolder, train: data.ImageSet) -> None:
 
 
 def new_state() -> dict[str, Any]:
-    """What a checkpoint keeps beside tensors, as it is before the first update.
-
-    attempt counts roll-backs, best is that of the small evaluations, seconds were spent on updates, trips are the
-    divergences gone back from, guard the ranges of figures, owed says that a signal put this step's looks off.
-    """
-    ranges = {"seen": 0, "largest": {}, "range": {}}
-    return {"attempt": 0, "best": None, "seconds": 0.0, "trips": [], "guard": ranges, "owed": False}
+    """What a checkpoint keeps beside tensors, as it is before the first update."""
+    return {
+        "attempt": 0,  # roll-backs
+        "best": None,  # step and value of the best small evaluation
+        "seconds": 0.0,  # spent on updates, by this process's clock
+        "trips": [],  # the divergences gone back from
+        "guard": {"seen": 0, "largest": {}, "range": {}},  # ranges of figures
+        "owed": False,  # whether a signal put this step's looks off
+        "stream": None,  # where the processes were in a stream of images
+    }
 
 
 def flaw(trio: Trio, average: optimisation.Average, optimiser: torch.optim.Adam, teaching: Teaching) -> str | None:
