@@ -61,7 +61,8 @@ def remedy(config: Config) -> str:
     """What a roll-back changes, in words."""
     if config.guard.remedy == "chain":
         return f"a data chain {1 / config.guard.factor:g} times as long"
-    return f"{'the energy' if 'energy' in config.method.PARTS else 'every network'}'s rate times {config.guard.factor:g}"
+    whose = "the energy's" if "energy" in config.method.PARTS else "every network's"
+    return f"{whose} rate times {config.guard.factor:g}"
 
 
 def diagnosis(trip: Trip, leader: str, trips: int, config: Config) -> str:
