@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import methods, presets
-from dualmcmc.settings import Chain, Config, Run
+from dualmcmc.settings import Config, Run
 from dualmcmc.storage import checkpoints
 from dualmcmc.training.loop import Trainer
 
@@ -24,7 +24,7 @@ def config(name: str = "dual_mcmc", run: Run = LENGTHS, seed: int = 0) -> Config
     """A tiny run of a method."""
     base = presets.preset("digits", name)
     short = {
-        field: Chain(steps=2, step=chain.step, temperature=chain.temperature)
+        field: replace(chain, steps=2)
         for field in ("data_chain", "latent_chain", "test_chain")
         if (chain := getattr(base.method, field, None))
     }
@@ -67,3 +67,9 @@ def logged_step(run: Path) -> int:
     path = run / "log.jsonl"
     whole = [line for line in path.read_text().split("\n")[:-1] if line] if path.exists() else []
     return max((json.loads(line)["step"] for line in whole), default=0)
+
+
+def figure(run: Path, name: str) -> float:
+    """A figure of the last line of a run's log that is about training."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return float([line for line in lines if line["kind"] == "train"][-1][name])

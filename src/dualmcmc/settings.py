@@ -120,12 +120,12 @@ class Guard:
     """With each roll-back multiply the energy's rate (rate), or lengthen its data chain (chain), by `factor`."""
     factor: Annotated[float, Gt(0), Lt(1)] = 0.25
     """The energy's rate is multiplied by it; the chain's steps are divided by it."""
-    range: Annotated[float, Gt(1)] = 20.0
-    """Gap, size of h, chains' movement, gradients: limit, in units of the largest seen by the last checkpoint."""
+    range: Annotated[float, Gt(1)] = 50.0
+    """Gap, size of h, chains' movement, gradients: limit, in units of the largest seen by earlier checkpoints."""
     warmup: Count = 100
     """Updates before which no such range is known."""
     saturation: Annotated[float, Gt(0), Le(1)] = 0.5
-    """Largest share of the pixels of x- outside [-2, 2]."""
+    """Largest share of the pixels of x- outside [-2, 2], unless there were half as many by the last checkpoint."""
     collapse: Annotated[float, Ge(0), Lt(1)] = 1e-5
     """Smallest geometric mean of q's variances; they are looked at before each checkpoint."""
 

@@ -98,6 +98,12 @@ def prune(folder: Path, keep: int, best: int | None, done: int) -> None:
     write_json(folder / "index.json", {"latest": max(kept, default=None), "best": best if best in kept else None})
 
 
+def state(place: Path) -> dict[str, Any]:
+    """What the state.json of the checkpoint at `place` holds, unchecked."""
+    found: dict[str, Any] = json.loads((place / "state.json").read_text(encoding="utf-8"))
+    return found
+
+
 def fault(place: Path) -> str | None:
     """What is wrong with the checkpoint at `place`; None if it is complete and unaltered."""
     try:
@@ -108,11 +114,11 @@ def fault(place: Path) -> str | None:
         for name, wanted in sums.items():
             if tensors.sha256(place / name) != wanted:
                 return f"{name} is cut short or altered"
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-        if state["format"] != FORMAT:
-            return f"it has format {state['format']}, and this version reads {FORMAT}"
-        if place.name != f"step-{state['step']}":
-            return f"it is that of step {state['step']}"
+        found = state(place)
+        if found["format"] != FORMAT:
+            return f"it has format {found['format']}, and this version reads {FORMAT}"
+        if place.name != f"step-{found['step']}":
+            return f"it is that of step {found['step']}"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (KeyError, TypeError):
@@ -136,8 +142,7 @@ def newest(folder: Path, before: int | None = None) -> tuple[Checkpoint, list[st
         if reason := fault(place):
             passed_over.append(f"{place} is not complete: {reason}")
             continue
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
         parts = {part: tensors.load(place / f"{part}.safetensors") for part in PARTS}
-        return Checkpoint(step, parts, state), passed_over
+        return Checkpoint(step, parts, state(place)), passed_over
     reasons = "; ".join(passed_over) or "the folder has none"
     raise InputError(f"no complete checkpoint in {folder}: {reasons}; start afresh in another folder")

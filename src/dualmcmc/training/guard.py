@@ -1,14 +1,16 @@
 """Has training diverged? Signals, each with its limit, looked at before an update changes anything.
 
     not finite       any loss, gradient norm, movement of a chain; before a checkpoint any number it would hold
-    beyond a limit   the gap of h and the losses (`optim.max_energy_gap`, `optim.max_loss`), the share of pixels of
-                     x- far outside [-1, 1] (`guard.saturation`), q's variance at checkpoints (`guard.collapse`)
+    beyond a limit   the gap of h and the losses (`optim.max_energy_gap`, `optim.max_loss`); q's variance at
+                     checkpoints (`guard.collapse`)
     out of range     gap and size of h, movements of chains, gradient norms: beyond `guard.range` times the largest
-                     value that had been seen by the newest checkpoint
+                     value that had been seen some time ago; the share of pixels of x- far outside [-1, 1]: beyond
+                     `guard.saturation`, and twice that largest, which is 0 for most methods
 
-The range is a maximum, which forgets by half every `HALF_LIFE` updates, and it is that of the newest checkpoint,
-not of the last update: what doubles every hundred updates would carry a range of its own recent past along, and
-never leave it. Figures are means over processes, so that all of them see the same and do the same.
+The largest value forgets by half every `HALF_LIFE` updates. "Some time ago" is at the newest checkpoint, or at one
+of those of the `HORIZON` updates before it, whichever had the least: what doubles every fifty updates would carry
+a range of its own recent past along, and never leave it. Figures are means over processes, so that all of them
+see the same and do the same.
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ from dualmcmc.settings import Config
 
 HALF_LIFE = 2000
 """Updates in which a largest value is forgotten by half."""
-RANGED = ("energy_gap_size", "energy_size_h", "data_chain_moved", "latent_chain_moved")
+HORIZON = 500
+"""Updates before the newest checkpoint, within which a range may not have grown by more than `guard.range`."""
+RANGED = ("energy_gap_size", "energy_size_h", "data_chain_moved", "latent_chain_moved", "saturation")
 """Figures that have a range, beside the norms of gradients."""
 REMEMBERED = 200
 """Updates that a diagnosis looks back on."""
-UNEASY = 0.25
-"""The share of its limit at which a signal counts as having led the others."""
+SATURATING = 2.0
+"""Times its largest share of far pixels, at which a method that has always had many has more than before."""
+UNEASY = 0.1
+"""The share of its limit from which on a signal is no longer calm; ordinary values are at most a fiftieth."""
 
 
 class Trip(NamedTuple):
@@ -36,6 +42,8 @@ class Trip(NamedTuple):
     step: int
     signal: str
     reason: str
+    limit: float = math.inf
+    """Of the signal; infinite where it is not a number."""
 
 
 class DivergedError(Exception):
@@ -60,9 +68,9 @@ class Guard:
             "energy_gap_size": config.optim.max_energy_gap,
             "loss_generator": per_number * images.channels * images.size**2,
             "loss_inference": per_number * config.networks.latent_dim,
-            "saturation": config.guard.saturation,
         }
         self._largest: dict[str, float] = {}
+        self._marks: list[tuple[int, dict[str, float]]] = []
         self._range: dict[str, float] = {}
         self._seen = 0
         self._recent: deque[tuple[int, dict[str, float]]] = deque(maxlen=REMEMBERED)
@@ -75,7 +83,8 @@ class Guard:
                 return Trip(step, name, f"{name} is {value}")
         for name, value in figures.items():
             if abs(value) > self._limit(name):
-                return Trip(step, name, f"{name} is {value:.4g}, beyond {self._limit(name):.4g}")
+                limit = self._limit(name)
+                return Trip(step, name, f"{name} is {value:.4g}, beyond {limit:.4g}", limit)
         return None
 
     def check_codes(self, variance: float | None, step: int) -> Trip | None:
@@ -94,12 +103,20 @@ class Guard:
                 self._largest[name] = max(abs(value), self._largest.get(name, 0.0) * fade)
 
     def mark(self) -> None:
-        """A checkpoint is about to be saved: from now on the range is what has been seen by now."""
+        """A checkpoint is about to be saved: what has been seen by now counts for the range."""
         if self._seen >= self.settings.warmup:
-            self._range = dict(self._largest)
+            self._marks.append((self._seen, dict(self._largest)))
+            self._marks = [mark for mark in self._marks if mark[0] >= self._seen - HORIZON]
+            self._find_range()
+
+    def _find_range(self) -> None:
+        names = self._marks[-1][1] if self._marks else ()
+        self._range = {name: min(seen.get(name, math.inf) for _, seen in self._marks) for name in names}
 
     def _limit(self, name: str) -> float:
         limit = self._limits.get(name, math.inf)
+        if name == "saturation" and name in self._range:
+            return max(self.settings.saturation, SATURATING * self._range[name])
         if self._range.get(name, 0.0) > 0:
             limit = min(limit, self.settings.range * self._range[name])
         return limit
@@ -119,12 +136,19 @@ class Guard:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"seen": self._seen, "largest": self._largest, "range": self._range}
+        return {"seen": self._seen, "largest": dict(self._largest), "marks": [list(mark) for mark in self._marks]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state`; what led to a divergence is forgotten with it."""
-        self._seen, self._largest, self._range = state["seen"], dict(state["largest"]), dict(state["range"])
+        self._seen, self._largest = state["seen"], dict(state["largest"])
+        self._marks = [(seen, dict(largest)) for seen, largest in state["marks"]]
+        self._find_range()
         self._recent.clear()
+
+
+def calm(state: Mapping[str, Any], trip: Trip) -> bool:
+    """Whether, by the state of a checkpoint, the signal had not come near the limit that it then passed."""
+    return bool(state["largest"].get(trip.signal, 0.0) <= UNEASY * trip.limit)
 
 
 def _ranged(name: str) -> bool:

@@ -340,11 +340,11 @@ class Trainer:
         """
         guard, trips, leader = self.config.guard, self.state["trips"], self.guard.leader(trip)
         if rollback.gives_up(trip, trips, guard):
-            told = rollback.diagnosis(trip, leader, len(trips), self.config)
+            told = rollback.diagnosis(trip, leader, self.config)
             raise TrainingError(f"{told}; {self._safe()} in {self.run.checkpoints}")
         self.accelerator.wait_for_everyone()  # nobody is still writing
         try:
-            checkpoint, _ = self._restore(rollback.bound(self.run, trips))
+            checkpoint, _ = self._restore(rollback.bound(self.run, trip, trips))
         except InputError as error:
             raise TrainingError(f"training diverged at step {trip.step}: {trip.reason}; {error}") from error
         self.accelerator.wait_for_everyone()  # nobody is still reading

@@ -1,9 +1,9 @@
 """Back from a divergence: which checkpoint, what changes, and when to give up.
 
 The networks, their average, the optimiser, the method's memory and the guard's ranges become those of the newest
-complete checkpoint; the attempt counts one more, so that all noise from there on is new; and the energy learns
-more gently, by `guard.remedy`. A checkpoint from which training diverged twice in a row is left for the one
-before it, where there is one.
+complete checkpoint by which the signal was still calm (the oldest there is, if it never was); the attempt counts
+one more, so that all noise from there on is new; and the energy learns more gently, by `guard.remedy`. A
+checkpoint from which training diverged twice in a row is left for the one before it, where there is one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from dualmcmc.settings import Chain, Config, Guard
 from dualmcmc.storage import checkpoints
 from dualmcmc.storage.run_folder import RunFolder
-from dualmcmc.training.guard import Trip
+from dualmcmc.training.guard import Trip, calm
 
 TRUSTED = 2
 """Divergences in a row from one checkpoint, after which it is not gone back to."""
@@ -27,13 +27,17 @@ def gives_up(trip: Trip, trips: Sequence[Mapping[str, Any]], settings: Guard) ->
     return len(recent) >= settings.trips
 
 
-def bound(run: RunFolder, trips: Sequence[Mapping[str, Any]]) -> int | None:
+def bound(run: RunFolder, trip: Trip, trips: Sequence[Mapping[str, Any]]) -> int | None:
     """The step before which to look for a checkpoint; None: any will do."""
-    last = [past["back_to"] for past in trips[-TRUSTED:]]
     there = checkpoints.steps(run.checkpoints)
-    if len(last) == TRUSTED and len(set(last)) == 1 and there and there[-1] == last[0] and len(there) > 1:
-        return there[-1]
-    return None
+    last = [past["back_to"] for past in trips[-TRUSTED:]]
+    if len(last) == TRUSTED and len(set(last)) == 1 and there and there[-1] == last[0]:
+        there = there[:-1] or there
+    for step in reversed(there):
+        place = run.checkpoints / f"step-{step}"
+        if checkpoints.fault(place) is None and calm(checkpoints.state(place)["guard"], trip):
+            return step + 1
+    return there[0] + 1 if there else None
 
 
 def eased(state: Mapping[str, Any], settings: Guard) -> float:
@@ -65,12 +69,12 @@ def remedy(config: Config) -> str:
     return f"{whose} rate times {config.guard.factor:g}"
 
 
-def diagnosis(trip: Trip, leader: str, trips: int, config: Config) -> str:
+def diagnosis(trip: Trip, leader: str, config: Config) -> str:
     """Which divergence, what led to it, and the remedies in the order in which to try them."""
     guard = config.guard
-    times = f", the {trips + 1}th time within {guard.window:,} updates" if guard.trips and trips else ""
+    times = f", after {guard.trips} roll-backs within {guard.window:,} updates" if guard.trips else ""
     what = f"training diverged at step {trip.step}: {trip.reason}{times}"
-    return f"{what}; {leader}; try, in this order: {cures(config)}"
+    return f"{what}; {leader}; try, in this order: {cures(config)}; or --resume with more --guard.trips"
 
 
 def cures(config: Config) -> str:

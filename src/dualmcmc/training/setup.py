@@ -191,7 +191,7 @@ def new_state() -> dict[str, Any]:
         "best": None,  # step and value of the best small evaluation
         "seconds": 0.0,  # spent on updates, by this process's clock
         "trips": [],  # the divergences gone back from
-        "guard": {"seen": 0, "largest": {}, "range": {}},  # ranges of figures
+        "guard": {"seen": 0, "largest": {}, "marks": []},  # ranges of figures
         "owed": False,  # whether a signal put this step's looks off
         "stream": None,  # where the processes were in a stream of images
     }
