@@ -50,6 +50,19 @@ def power_iteration(net: nn.Module, times: int = 1) -> None:
     _set_live(net, False)
 
 
+@contextmanager
+def estimates_kept(net: nn.Module) -> Iterator[None]:
+    """On leaving, the estimates of singular values are as they were: looking at a network changes nothing."""
+    parts = [part for module in _normalised(net) for part in module.parametrizations.weight]  # type: ignore[union-attr]
+    kept = [[buffer.clone() for buffer in part.buffers()] for part in parts]
+    try:
+        yield
+    finally:
+        for part, before in zip(parts, kept, strict=True):
+            for buffer, value in zip(part.buffers(), before, strict=True):
+                buffer.copy_(value)
+
+
 def _on_cuda(net: nn.Module) -> bool:
     return next(net.parameters()).is_cuda
 

@@ -77,9 +77,15 @@ def train(args: list[str]) -> None:
     )
     outcome = trainer.train()
     if trainer.main:
-        figures = {"run": str(outcome.run), "steps": outcome.steps, "seconds": outcome.seconds}
+        figures: dict[str, Any] = {"run": str(outcome.run), "steps": outcome.steps, "seconds": outcome.seconds}
+        figures["rollbacks"] = outcome.rollbacks
         write_json(options.json, figures)
-        show(f"{outcome.run}: {outcome.steps} steps, {outcome.seconds:.0f} s", options.json)
+        took = f"{outcome.steps} steps, {outcome.seconds:.0f} s{_backs(outcome.rollbacks)}"
+        show(f"{outcome.run}: {took}", options.json)
+
+
+def _backs(count: int) -> str:
+    return f", {count} roll-backs from divergences" if count else ""
 
 
 def _options(args: list[str]) -> Train:

@@ -102,6 +102,8 @@ def _trained(run: RunFolder) -> dict[str, Any]:
     method, remarks = run.read_config().method, []
     if isinstance(method, methods.VAEBM) and checkpoint.step <= method.vae_steps:
         remarks.append(f"no energy was learned: method.vae_steps is {method.vae_steps:,}")
+    if trips := checkpoint.state["trips"]:
+        remarks.append(f"training diverged and went back {len(trips)} times: its rates are not those asked for")
     lines = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
     peak = max(line["peak_memory_bytes"] for line in lines if line["kind"] == "train")
     seconds = checkpoint.state["seconds"]

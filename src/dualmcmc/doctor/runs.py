@@ -77,6 +77,9 @@ def log(folder: RunFolder) -> Finding:
             remedy = "the run diverged: resume from before, with a lower --optim.energy.rate or more chain steps"
             return Finding("bad", "log", f"{wild[0]} is not finite at step {step:,}", remedy)
     reached = f"{len(read):,} lines, to step {read[-1][0]:,}" if read else "no line that can be read"
+    if backs := [entry for _, entry in read if entry.get("kind") == "rollback"]:
+        last = backs[-1]
+        reached += f"; {last.get('attempt')} roll-backs, the last as {last.get('reason')}"
     if broken:
         seen = f"{reached}; {len(broken)} cannot be read, the first is line {broken[0]}"
         return Finding("note", "log", seen, "a killed process leaves its last line unfinished; --resume drops it")

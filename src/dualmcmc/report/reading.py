@@ -122,6 +122,9 @@ def _read(path: Path, name: str) -> RunRecord:
     about, metrics = _about(path), _metrics(path / "metrics.json")
     lines, unread = _log(path / "log.jsonl")
     notes = [f"{name}: {unread} log line{'s' if unread > 1 else ''} could not be read"] if unread else []
+    attempts = [line.get("attempt") for line in lines if line["kind"] == "rollback"]
+    if backs := max((attempt for attempt in attempts if isinstance(attempt, int)), default=0):
+        notes.append(f"{name}: training went back from {backs} divergence{'s' if backs > 1 else ''}")
     return RunRecord(
         path=path,
         name=name,

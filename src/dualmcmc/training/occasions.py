@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dualmcmc import __version__
+from dualmcmc import __version__, spectral
 from dualmcmc import config as configs
 from dualmcmc.errors import TrainingError
 from dualmcmc.model import Model
@@ -84,7 +84,9 @@ class Occasions:
 
     def model(self, step: int) -> Model:
         """The averaged networks as they are now; they share storage with the average."""
-        model = Model(pretrained.plain_trio(self.average.trio, self.config, self.memory), self.config, step=step)
+        with spectral.estimates_kept(self.average.trio):
+            plain = pretrained.plain_trio(self.average.trio, self.config, self.memory)
+        model = Model(plain, self.config, step=step)
         model.fit_codes(self.sets.train)
         return model
 
