@@ -16,11 +16,14 @@ import ablation
 import agreement
 import iteration
 import machine
+import network
 import streaming
 from textbook import Order, Textbook
 
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config
+from dualmcmc.training import processes
+from dualmcmc.training.loop import Trainer
 
 
 def _narrow(preset: str, width: int, batch: int = 2) -> Config:
@@ -113,3 +116,38 @@ def test_what_a_stream_reads_is_what_is_timed(tmp_path: Path, monkeypatch: pytes
     )
     assert streamed[3] == pytest.approx(decoded[3], rel=1e-3)
     assert decoded[3] > 180 * 64 * 64 * 3 / 1e6
+
+
+def test_a_ring_sends_what_all_but_one_share_of_the_numbers_are_twice() -> None:
+    """Reduce-scatter and all-gather, P - 1 steps each, in a step a P-th of the numbers: counted step by step."""
+    for count, numbers in ((2, 1000), (4, 1000), (8, 4096)):
+        steps = [numbers // count * 4 for _ in range(count - 1)] * 2
+        assert network.ring_bytes(count, numbers) == sum(steps)
+    assert network.predicted_bytes(1, 1000) == 0
+    assert network.predicted_bytes(2, 1000) == 2 * (1000 + network.FIGURES) * 4
+
+
+def test_an_update_reduces_so_many_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    means = processes.means
+    monkeypatch.setattr(processes, "means", lambda by, row: seen.append(len(row)) or means(by, row))
+    Trainer(network.settings(network.TINY, 1), tmp_path / "run", device="cpu", quiet=True).train()
+    assert seen[0] == network.FIGURES
+
+
+def test_on_paper_time_is_arithmetic_starts_of_operators_or_the_network() -> None:
+    w = network.Work(weights=10**6, flops=1e9, operators=100, draws=1000, alone=2e9, kept=0.0, hashed=0.0)
+    a = network.Assumed(rate=1e12, rate_alone=1e12, launch=1e-5, normals=1e12, bandwidth=1e9, latency=1e-6)
+    one, two = (network.update_time(w, p, 64, a) for p in (1, 2))
+    assert one.compute == pytest.approx(0.064, rel=1e-5)
+    assert one.reduce == 0
+    assert one.alone == two.alone == pytest.approx(0.002)
+    assert two.reduce == pytest.approx(4e6 / 1e9 + 3 * 2 * 1e-6)
+    single = network.update_time(w, 64, 1, a)
+    assert single.compute == pytest.approx(1e-3 + 32 * 1000 / 1e12)
+    assert [network.drawn(share) for share in (1, 16, 32, 96, 20)] == [32, 32, 32, 96, 64]
+
+
+def test_the_scaling_documents_tables_are_what_the_program_prints() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert network.paper("cifar10", network.Assumed()) in document
