@@ -28,7 +28,7 @@ from dualmcmc.errors import TrainingError
 from dualmcmc.settings import Config
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import Losses, Teaching
-from dualmcmc.training import occasions
+from dualmcmc.training import batches, occasions
 from dualmcmc.training.loop import Trainer
 from faulty import tiny
 from faulty.outcome import Outcome
@@ -49,14 +49,14 @@ def settings() -> Config:
 
 def in_float64() -> None:
     """From now on this process trains in float64, and exports no model, which is float32's."""
-    batch = Trainer._batch
+    at = batches.Batches.at
     torch.set_default_dtype(torch.float64)
 
-    def doubled(self: Trainer, step: int) -> Any:
-        x, noise, update = batch(self, step)
+    def doubled(self: batches.Batches, step: int, attempt: int) -> Any:
+        x, noise, update = at(self, step, attempt)
         return x.double(), noise, update
 
-    Trainer._batch = doubled  # type: ignore[method-assign]
+    batches.Batches.at = doubled  # type: ignore[method-assign]
     occasions.Occasions._export = lambda self, model: None  # type: ignore[method-assign]
     occasions.Occasions._calibrate = lambda self, model: None  # type: ignore[method-assign]
 

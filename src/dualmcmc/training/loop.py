@@ -10,25 +10,22 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dualmcmc import config as configs
 from dualmcmc import data, methods
-from dualmcmc.devices import peak_memory
 from dualmcmc.errors import InputError, TrainingError
-from dualmcmc.noise import BatchNoise
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.storage import checkpoints
 from dualmcmc.storage.lock import RunLock
 from dualmcmc.storage.run_folder import RunFolder
-from dualmcmc.teaching import Losses, Teaching, Update, teaching
-from dualmcmc.training import optimisation, processes, rollback, setup, streaming
+from dualmcmc.teaching import Losses, Teaching, teaching
+from dualmcmc.training import loglines, optimisation, processes, rollback, setup, streaming
+from dualmcmc.training.batches import Batches
 from dualmcmc.training.evaluation import statement
 from dualmcmc.training.guard import DivergedError, Guard, Trip
 from dualmcmc.training.occasions import Occasions, due
@@ -226,6 +223,7 @@ class Trainer:
         self.optimiser = optimisation.build_optimiser(self.trio, c.optim)
         self.teaching: Teaching = teaching(self.trio, c.method)
         self.module = self.accelerator.prepare_model(self.teaching)
+        self.batches = Batches(c, self.sets.train, self.stream, self.rows, self.accelerator.device)
         self.guard, self.state = Guard(c), setup.new_state()
         self.watch = Stopwatch(cuda=self.accelerator.device.type == "cuda")
 
@@ -365,15 +363,15 @@ class Trainer:
         self.teaching.settings = rollback.eased_method(self.config, self.state)
 
     def _log(self, done: int, window: list[dict[str, float]], seconds: float) -> None:
-        line = {"step": done, "kind": "train", "seconds_per_step": seconds, **self._summary(window)}
+        line = loglines.summary(window, self.trio, self.optimiser, self.watch)
         if self.occasions:
-            self.occasions.report.log(line)
+            self.occasions.report.log({"step": done, "kind": "train", "seconds_per_step": seconds, **line})
 
     def _update(self, step: int) -> dict[str, float]:
         """One iteration; returns its figures. A phase whose figures are not finite changes nothing."""
         began = time.monotonic()
         self.watch.start()
-        x, noise, update = self._batch(step)
+        x, noise, update = self.batches.at(step, self.state["attempt"])
         self.seen = x
         figures: dict[str, float] = {}
         for phase in range(self.teaching.phases):
@@ -381,14 +379,19 @@ class Trainer:
             self.accelerator.backward(losses.total())
             norms = optimisation.clip(self.trio, self.config.optim)
             self.watch.mark("losses")
-            figures |= self._figures(losses, norms, self.state["seconds"] + time.monotonic() - began)
+            told = {
+                "stop": float(self.signals.came != 0),
+                "seconds": self.state["seconds"] + time.monotonic() - began,
+            }
+            figures |= processes.means(self.accelerator, loglines.figures(losses, norms, **told))
             if trip := self.guard.watch(figures, step + 1):
                 self.optimiser.zero_grad()
                 raise DivergedError(trip)
             self._step(step)
             self.watch.mark("update")
         self.teaching.settle(self.accelerator.gather)
-        self._average_batch_norm()
+        if self.config.networks.norm == "batch" and self.trio.generator is not None:
+            processes.average_buffers(self.accelerator, self.trio.generator)
         self.average.update(self.trio, step)
         self.watch.mark("update")
         self.guard.settle(figures)
@@ -407,61 +410,3 @@ class Trainer:
         optimisation.set_rates(self.trio, self.optimiser, self.config.optim, factor, ease)
         self.optimiser.step()
         self.optimiser.zero_grad()
-
-    def _batch(self, step: int) -> tuple[Tensor, BatchNoise, Update]:
-        """This process's rows of global batch number `step`, (B / processes, C, S, S), and their noise."""
-        c, train = self.config, self.sets.train
-        mirrored = None
-        if c.images.flip:
-            mirrored = np.random.default_rng([c.seed, step, 1]).random(c.optim.batch_size) < 0.5
-            mirrored = mirrored[self.rows.start : self.rows.stop]
-        update = Update(step=step, batch=c.optim.batch_size)
-        if self.stream:
-            x, labels = self.stream.take(mirrored, len(self.rows))
-            device = self.accelerator.device
-            update = update._replace(labels=None if labels is None else labels.to(device))
-            return x.to(device, non_blocking=True), self._noise(step), update
-        indices = data.batch_indices(step, images=len(train), batch_size=c.optim.batch_size, seed=c.seed)
-        own = indices[self.rows.start : self.rows.stop]
-        x = train.tensor(own, mirrored=mirrored).to(self.accelerator.device, non_blocking=True)
-        labels = None if train.labels is None else torch.from_numpy(train.labels[own]).to(x.device)
-        update = update._replace(total=len(train), images=torch.from_numpy(own), labels=labels)
-        return x, self._noise(step), update
-
-    def _noise(self, step: int) -> BatchNoise:
-        return BatchNoise(self.config.seed, self.rows, path=("train", step, self.state["attempt"]))
-
-    def _figures(self, losses: Losses, norms: dict[str, Tensor], spent: float) -> dict[str, float]:
-        """Losses, diagnostics and gradient norms as numbers, over all processes: the phase's one host sync."""
-        seen = {
-            **{f"loss_{name}": loss for name, loss in losses.named().items()},
-            **losses.seen,
-            **{f"gradient_{name}": norm for name, norm in norms.items()},
-        }
-        if "energy_gap_h" in seen:
-            seen["energy_gap_size"] = seen["energy_gap_h"].abs()  # gaps of processes must not cancel
-        device = self.accelerator.device
-        seen["stop"] = torch.full((), float(self.signals.came != 0), device=device)
-        seen["seconds"] = torch.full((), spent, device=device)
-        return processes.means(self.accelerator, seen)
-
-    def _average_batch_norm(self) -> None:
-        """Keeps BatchNorm statistics, which each process gathers from its own rows, equal on all."""
-        generator = self.trio.generator
-        if self.accelerator.num_processes == 1 or self.config.networks.norm != "batch" or generator is None:
-            return
-        for buffer in generator.buffers():
-            if buffer.is_floating_point():
-                buffer.copy_(self.accelerator.reduce(buffer, "mean"))
-
-    def _summary(self, window: list[dict[str, float]]) -> dict[str, Any]:
-        """Means over the steps since the last log line, rates, and each part's share of the time."""
-        # A method may change what it teaches within a window (VAEBM): a figure's mean is over those that have it.
-        names = dict.fromkeys(name for figures in window for name in figures if name not in ("stop", "seconds"))
-        line: dict[str, Any] = {name: fmean(f[name] for f in window if name in f) for name in names}
-        if "energy_gap_h" in line:
-            line["energy_gap"] = line["energy_gap_h"] / self.trio.temperature
-        groups = zip(optimisation.networks(self.trio), self.optimiser.param_groups, strict=True)
-        line |= {f"rate_{name}": group["lr"] for name, group in groups}
-        line["peak_memory_bytes"] = peak_memory(self.accelerator.device)
-        return {**line, **{f"share_{part}": share for part, share in self.watch.shares().items()}}

@@ -43,6 +43,15 @@ def means(accelerator: Accelerator, figures: dict[str, Tensor]) -> dict[str, flo
     return dict(zip(figures, accelerator.reduce(row, "mean").tolist(), strict=True))
 
 
+def average_buffers(accelerator: Accelerator, network: nn.Module) -> None:
+    """Keeps BatchNorm statistics, which each process gathers from its own rows, equal on all."""
+    if accelerator.num_processes == 1:
+        return
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(accelerator.reduce(buffer, "mean"))
+
+
 def strangers(accelerator: Accelerator, module: nn.Module) -> list[int]:
     """Processes whose parameters are not, bit for bit, those of the most; all must ask together."""
     if accelerator.num_processes == 1:
