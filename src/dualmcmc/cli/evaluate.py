@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualmcmc import limits
 from dualmcmc.cli.arguments import OnModel, check_counts, parse
 from dualmcmc.cli.gists import gist
 from dualmcmc.cli.output import check_json, show, write_json
@@ -93,8 +94,8 @@ def _check(options: Evaluate) -> None:
     names = ("n", "held_out", "chains", "pairs", "batch_size", "reference_images")
     check_counts(**{name: getattr(options, name) for name in names})
     for name in ("steps", "latent_steps", "noise_steps"):
-        if any(k < 0 for k in getattr(options, name) or ()):
-            raise InputError(f"--{name.replace('_', '-')}: give whole numbers of 0 or more")
+        if any(not 0 <= k <= limits.STEPS for k in getattr(options, name) or ()):
+            raise InputError(f"--{name.replace('_', '-')}: give whole numbers from 0 to {limits.STEPS:,}")
     if options.tasks == ():
         raise InputError(f"--tasks: name some of {', '.join(TASKS)}")
     if options.steps == ():
@@ -114,6 +115,7 @@ def _run(place: str) -> RunFolder | None:
     run = RunFolder(Path(place))
     if not (run.path / "config.json").is_file() or (run.path / "model.safetensors").exists():
         return None
+    run.check_inside()
     run.read_metrics()
     return run
 

@@ -40,7 +40,8 @@ def write_json(place: str | None, value: Any) -> None:
 def show(text: str, json_place: str | None) -> None:
     """Prints `text`, unless standard output is to hold JSON alone."""
     if json_place != "-":
-        print(text)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding))  # names of files may be no text
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -102,7 +102,7 @@ def _trained(run: RunFolder) -> dict[str, Any]:
     method, remarks = run.read_config().method, []
     if isinstance(method, methods.VAEBM) and checkpoint.step <= method.vae_steps:
         remarks.append(f"no energy was learned: method.vae_steps is {method.vae_steps:,}")
-    lines = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in run.read_log()]
     peak = max(line["peak_memory_bytes"] for line in lines if line["kind"] == "train")
     seconds = checkpoint.state["seconds"]
     return {"updates": checkpoint.step, "seconds": seconds, "peak_memory_bytes": peak, "remarks": remarks}

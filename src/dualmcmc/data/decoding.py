@@ -6,6 +6,7 @@ two processes that decode the same set, the slower one uses the faster one's.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -44,6 +45,7 @@ def build(folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, 
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             room = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
+            _check_room(room, split, rule)
             _write(room / "new", title, split, rule, skip_bad, progress)
             _install(room, folder)
         except OSError as error:
@@ -54,6 +56,13 @@ def build(folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, 
     finally:
         if room:
             shutil.rmtree(room, ignore_errors=True)
+
+
+def _check_room(room: Path, split: Split, rule: Images) -> None:
+    needed = (split.count or 0) * rule.size * rule.size * rule.channels
+    free = shutil.disk_usage(room).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"{split.count:,} images take {needed:,} bytes, and {free:,} are free")
 
 
 def _install(room: Path, folder: Path) -> None:

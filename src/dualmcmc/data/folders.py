@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from dualmcmc import limits
 from dualmcmc.data.picture import extensions
 from dualmcmc.data.source import Item, Source, Split, source
 from dualmcmc.errors import InputError
+from dualmcmc.reading import content
 
 SPLITS = ("train", "test", "val", "valid", "validation")
 """Names of folders, files and arrays that make them splits."""
@@ -88,6 +91,7 @@ def _items(root: Path, names: list[str], labels: list[int] | None) -> Callable[[
     def items() -> Iterator[Item]:
         for i, name in enumerate(names):
             path = root / name
-            yield Item(name, str(path), path.read_bytes, labels[i] if labels else None)
+            read = partial(content, path, limits.PICTURE_BYTES)
+            yield Item(name, str(path), read, labels[i] if labels else None)
 
     return items

@@ -1,8 +1,10 @@
 """Parquet with a column `image` of encoded files: struct<bytes, path> as the hub writes it, or plain binary.
 
 Files named train-..., test-..., validation-... (hub convention) are splits. Rows are streamed, so a set of
-any size takes the memory of a batch of rows. The class of a row is its integer column `label`, or else `labels`;
-null or a negative number means none.
+any size takes the memory of a batch of rows; there are fewer to a batch the larger a column's chunk is, since a
+dictionary may hold one large picture that all rows refer to. A row's `path` is no more than its name.
+
+The class of a row is its integer column `label`, or else `labels`; null or a negative number means none.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dualmcmc import limits
 from dualmcmc.data.folders import SPLITS
 from dualmcmc.data.reference import parquet_files
 from dualmcmc.data.source import Item, Source, Split, source
@@ -20,7 +23,7 @@ from dualmcmc.errors import InputError
 
 _KNOWN = re.compile(rf"({'|'.join(SPLITS)})(?![a-zA-Z0-9])", re.IGNORECASE)
 _SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}")
-_ROWS = 256  # per batch
+_ROWS = 256  # per batch, at most
 
 
 def parquet(place: str) -> Source:
@@ -85,7 +88,7 @@ def _open(file: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(file)
+        return pq.ParquetFile(file, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
         raise _corrupt(file, error) from error
 
@@ -102,7 +105,7 @@ def _items(files: list[Path]) -> Callable[[], Iterator[Item]]:
                 content, path = (
                     (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
                 )
-                name = path or f"{file.name}:{row}"
+                name = path[: limits.NAME] if path and isinstance(path, str) else f"{file.name}:{row}"
                 yield Item(name, f"{file}, row {row}", partial(bytes, content or b""), label)
 
     return items
@@ -115,7 +118,9 @@ def _values(file: Path) -> Iterator[tuple[Any, int | None]]:
     with _open(file) as opened:
         label = _label_column(opened.schema_arrow)
         columns = ["image"] if label is None else ["image", label]
-        batches = opened.iter_batches(batch_size=_ROWS, columns=columns, use_threads=False)
+        batches = opened.iter_batches(
+            batch_size=_rows_at_once(opened.metadata), columns=columns, use_threads=False
+        )
         while True:
             try:
                 batch = next(batches, None)
@@ -126,6 +131,14 @@ def _values(file: Path) -> Iterator[tuple[Any, int | None]]:
             images = batch.column("image").to_pylist()
             labels = [None] * len(images) if label is None else batch.column(label).to_pylist()
             yield from zip(images, labels, strict=True)
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """Rows of a batch: as many as fit `limits.PARQUET_BATCH`, were each as large as all of its column's chunk."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    sizes = [column.total_uncompressed_size for column in columns if column.path_in_schema.startswith("image")]
+    return max(1, min(_ROWS, limits.PARQUET_BATCH // max(1, *sizes, 1)))
 
 
 def _label_column(schema: Any) -> str | None:

@@ -11,12 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualmcmc import __version__, config, methods, networks, spectral
+from dualmcmc import __version__, config, limits, methods, networks, reading, spectral
 from dualmcmc.errors import InputError
 from dualmcmc.extras import CodeDensity, Memory, Sampler
 from dualmcmc.scoring import QUANTILES, TrainingScores
@@ -46,7 +47,11 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None, trained: 
         settings: of the run.
         spectral_norm: overrides theirs if given.
         trained: with what a trained model draws from, still empty (`extras.py`).
+
+    Raises:
+        InputError: they would have more than `limits.PARAMETERS` numbers.
     """
+    _check_parameters(settings)
     method, wanted = settings.method, settings.networks
     if spectral_norm is not None:
         wanted = replace(wanted, spectral_norm=spectral_norm)
@@ -61,6 +66,42 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None, trained: 
         reference=method.reference if isinstance(method, methods.Cooperative) else 0.0,
         extra=_extra(settings, trained),
     )
+
+
+def _check_parameters(settings: Config) -> None:
+    """Counts on the meta device, where networks take no memory."""
+    with torch.device("meta"):
+        built = networks.build(replace(settings.networks, spectral_norm=False), settings.images)
+    count = sum(p.numel() for network in built if network is not None for p in network.parameters())
+    if count > limits.PARAMETERS:
+        raise InputError(
+            f"networks of {count:,} numbers: {limits.PARAMETERS:,} are taken at most; lower the widths "
+            "of --networks, or --networks.latent-dim"
+        )
+
+
+def check_shapes(settings: Config, path: Path) -> None:
+    """Refuses weights of other networks than these settings', before memory is taken for either.
+
+    Raises:
+        InputError: naming the first tensor that does not fit; or the file cannot be read.
+    """
+    with torch.device("meta"):
+        own = plain_networks(settings).state_dict()
+    _check_names(own, told := tensors.shapes(path), str(path))
+    for name, shape in told.items():
+        _check_shape(name, shape, own[name], str(path))
+
+
+def _check_names(own: Mapping[str, Any], told: Mapping[str, Any], source: str) -> None:
+    for name in sorted(own.keys() ^ told.keys()):
+        problem = "is missing" if name in own else "belongs to other networks"
+        raise InputError(f"{source}: tensor {name[:200]} {problem}; weights and config.json do not match")
+
+
+def _check_shape(name: str, shape: tuple[int, ...], own: Tensor, source: str) -> None:
+    if shape != tuple(own.shape):
+        raise InputError(f"{source}: tensor {name} has shape {shape}, its config.json says {tuple(own.shape)}")
 
 
 def _extra(settings: Config, trained: bool) -> nn.Module | None:
@@ -127,6 +168,7 @@ def load(place: str | Path) -> tuple[Trio, Config, int]:
     step = about.get("step", 0)
     if not isinstance(step, int):
         raise InputError(f"{folder / 'config.json'} has step {step!r}: a whole number is expected")
+    check_shapes(settings, folder / WEIGHTS)
     trio = plain_networks(settings)
     fill(trio, tensors.load(folder / WEIGHTS), str(folder / WEIGHTS))
     return trio.eval().requires_grad_(False), settings, step
@@ -142,10 +184,10 @@ def load_scores(place: str | Path) -> TrainingScores | None:
     if not path.is_file():
         return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = reading.json_of(path)
         quantiles = np.asarray(kept["log_density_quantiles"], dtype=np.float64)
         scores = TrainingScores(quantiles, int(kept["images"]), str(kept["data"]), str(kept["fingerprint"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
         raise InputError(
             f"{path} is damaged ({error}): delete it, and give score --reference TRAINING-IMAGES"
         ) from None
@@ -164,13 +206,9 @@ def fill(trio: Trio, weights: dict[str, Tensor], source: str) -> None:
         InputError: naming the first tensor that does not.
     """
     own = trio.state_dict()
-    for name in own.keys() ^ weights.keys():
-        problem = "is missing" if name in own else "belongs to other networks"
-        raise InputError(f"{source}: tensor {name} {problem}; weights and config.json do not match")
+    _check_names(own, weights, source)
     for name, tensor in weights.items():
-        if tensor.shape != own[name].shape:
-            seen, told = tuple(tensor.shape), tuple(own[name].shape)
-            raise InputError(f"{source}: tensor {name} has shape {seen}, its config.json says {told}")
+        _check_shape(name, tuple(tensor.shape), own[name], source)
         if tensor.is_floating_point() != own[name].is_floating_point():
             raise InputError(f"{source}: tensor {name} is {tensor.dtype}, and {own[name].dtype} is expected")
         if tensor.is_floating_point() and not tensor.isfinite().all():

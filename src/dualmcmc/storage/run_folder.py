@@ -12,12 +12,11 @@ tensorboard/         the log lines, for TensorBoard
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dualmcmc import __version__, config
+from dualmcmc import __version__, config, reading
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
 from dualmcmc.storage.files import write_json, write_text
@@ -103,7 +102,7 @@ class RunFolder:
 
     def read_about(self) -> dict[str, Any]:
         """What config.json says beside the settings."""
-        about: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        about: dict[str, Any] = reading.json_of(self.path / "config.json")
         return about
 
     def continue_with(self, settings: Config) -> None:
@@ -114,8 +113,8 @@ class RunFolder:
         """Drops the training's evaluations after `step`, which a resumed run makes anew."""
         path = self.path / "metrics.json"
         if path.exists():
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            kept = [entry for entry in entries.get("training", []) if entry["step"] <= step]
+            entries = self.read_metrics()
+            kept = [entry for entry in entries.get("training", []) if _step(entry) <= step]
             write_json(path, {**entries, "training": kept})
 
     def cut_log(self, step: int) -> None:
@@ -123,13 +122,37 @@ class RunFolder:
         if not self.log.exists():
             return
         kept = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
+        for line in self.read_log():
             try:
-                if json.loads(line)["step"] <= step:
+                if reading.parse(line)["step"] <= step:
                     kept.append(line)
             except (ValueError, KeyError, TypeError):
                 continue  # the line a killed process was writing
         write_text(self.log, "".join(f"{line}\n" for line in kept))
+
+    def read_log(self) -> list[str]:
+        """The log's lines; none if there is no log.
+
+        Raises:
+            InputError: it cannot be read, or is too large.
+        """
+        try:
+            return reading.lines_of(self.log)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InputError(f"{self.log} cannot be read ({error.strerror}): mend it, or move it away") from None
+
+    def check_inside(self) -> None:
+        """Refuses a run in which a link leads out of it: what is written there would land elsewhere.
+
+        Raises:
+            InputError: naming the link.
+        """
+        home = self.path.resolve()
+        for entry in sorted(self.path.iterdir()) if self.path.is_dir() else ():
+            if entry.is_symlink() and not entry.resolve().is_relative_to(home):
+                raise InputError(f"{entry} is a link that leads out of the run: put what it names in its place")
 
     def read_metrics(self) -> dict[str, list[dict[str, Any]]]:
         """The evaluations of metrics.json by name, oldest first; none if there is no such file.
@@ -139,10 +162,11 @@ class RunFolder:
         """
         path = self.path / "metrics.json"
         try:
-            entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except ValueError as error:
+            entries = reading.json_of(path) if path.exists() else {}
+        except (ValueError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}): mend it, or move it away") from None
-        if not isinstance(entries, dict) or not all(isinstance(listed, list) for listed in entries.values()):
+        lists = entries.values() if isinstance(entries, dict) else [None]
+        if not all(isinstance(x, list) and all(isinstance(entry, dict) for entry in x) for x in lists):
             raise InputError(f"{path} does not hold a list of evaluations for each name: mend it, or move it away")
         return entries
 
@@ -155,3 +179,9 @@ class RunFolder:
         entries = self.read_metrics()
         entries.setdefault(name, []).append(entry)
         write_json(self.path / "metrics.json", entries)
+
+
+def _step(entry: dict[str, Any]) -> int:
+    """An evaluation's step; of one that does not say, 0."""
+    step = entry.get("step")
+    return step if isinstance(step, int) else 0

@@ -1,0 +1,1 @@
+"""What can go wrong, made to go wrong: each module tries one kind of fault and returns an `outcome.Outcome`."""
