@@ -55,7 +55,7 @@ def evaluate(args: list[str]) -> None:
     check_json(options.json)
     _check(options)
     from dualmcmc import figures
-    from dualmcmc.cli.loading import load_model, place_in_run
+    from dualmcmc.cli.loading import check_inside, load_model, place_in_run
     from dualmcmc.parallel import Processes
     from dualmcmc.storage.files import check_folder
     from dualmcmc.tasks.running import same_place, setting_of
@@ -76,6 +76,7 @@ def evaluate(args: list[str]) -> None:
     # Drawings of other data must not pass for the run's own.
     own = options.data is None or same_place(options.data, setting.model.config.data)
     drawings = options.out or place_in_run(options.run, "figures" if own else "figures/other")
+    check_inside(drawings, options.out, options.run)
     check_folder(drawings)
     found = {}
     for task, result in _results(options, setting):
@@ -95,7 +96,8 @@ def _check(options: Evaluate) -> None:
     check_counts(**{name: getattr(options, name) for name in names})
     for name in ("steps", "latent_steps", "noise_steps"):
         if any(not 0 <= k <= limits.STEPS for k in getattr(options, name) or ()):
-            raise InputError(f"--{name.replace('_', '-')}: give whole numbers from 0 to {limits.STEPS:,}")
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag}: give whole numbers of 0 or more, up to {limits.STEPS:,}")
     if options.tasks == ():
         raise InputError(f"--tasks: name some of {', '.join(TASKS)}")
     if options.steps == ():

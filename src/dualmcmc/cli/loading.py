@@ -98,7 +98,7 @@ def free_file(out: Path | None, run: str, name: str) -> Path:
             in the run is a link that leads out of it.
     """
     place, suffix = out or place_in_run(run, name), Path(name).suffix
-    _check_inside(place, out, run)
+    check_inside(place, out, run)
     there = _exists(place)
     if place.suffix.lower() != suffix or not place.absolute().parent.is_dir():
         raise InputError(f"--out {place}: give a file ending in {suffix} in a folder that exists")
@@ -115,14 +115,19 @@ def free_folder(out: Path | None, run: str, name: str) -> Path:
         InputError: it holds something, or cannot be made.
     """
     place = out or place_in_run(run, name)
-    _check_inside(place, out, run)
+    check_inside(place, out, run)
     return new_folder(place, "--out")
 
 
-def _check_inside(place: Path, out: Path | None, run: str) -> None:
-    """Refuses a default place in a run that is a link out of it: a run from elsewhere chooses no place here."""
-    if out is None and place.is_symlink() and not place.resolve().is_relative_to(Path(run).resolve()):
-        raise InputError(f"{place} is a link that leads out of the run: name another place with --out")
+def check_inside(place: Path, out: Path | None, run: str) -> None:
+    """Refuses a default place in a run that a link leads out of it: a run from elsewhere chooses no place here.
+
+    Raises:
+        InputError: saying so.
+    """
+    home = Path(run)
+    if out is None and home in place.parents and not place.resolve().is_relative_to(home.resolve()):
+        raise InputError(f"{place}: a link leads out of the run; name another place with --out")
 
 
 def new_folder(place: Path, flag: str) -> Path:

@@ -133,9 +133,9 @@ def _read(path: Path, name: str) -> RunRecord:
         model={key: value for key, value in _lenient(path / "model/config.json").items() if key != "config"},
         parameters=_parameters(path / "model/model.safetensors"),
         images=_images(about, metrics),
-        figures={file.stem: file for file in sorted(path.glob("figures/*.png"))},
-        samples=_numbered(path.glob("samples/step-*.png")),
-        reconstructions=_numbered(path.glob("samples/reconstructions-*.png")),
+        figures={file.stem: file for file in sorted(_own(path, "figures/*.png"))},
+        samples=_numbered(_own(path, "samples/step-*.png")),
+        reconstructions=_numbered(_own(path, "samples/reconstructions-*.png")),
         notes=tuple(notes),
     )
 
@@ -222,6 +222,12 @@ def _images(about: dict[str, Any], metrics: dict[str, list[dict[str, Any]]]) -> 
         ]
         n = alike[-1].get("n") if alike else None
     return n if isinstance(n, int) else None
+
+
+def _own(path: Path, pattern: str) -> list[Path]:
+    """Files of the run; none that a link takes from elsewhere, as a page is made to be passed on."""
+    home = path.resolve()
+    return [file for file in path.glob(pattern) if file.resolve().is_relative_to(home)]
 
 
 def _numbered(paths: Iterable[Path]) -> list[tuple[int, Path]]:

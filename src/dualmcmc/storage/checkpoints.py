@@ -13,7 +13,6 @@ those passed over are named. Randomness needs no file: it is a function of (seed
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from dualmcmc import reading
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.storage import tensors
 from dualmcmc.storage.files import new_folder, write_json
@@ -96,13 +96,15 @@ def prune(folder: Path, keep: int, best: int | None, done: int) -> None:
 def fault(place: Path) -> str | None:
     """What is wrong with the checkpoint at `place`; None if it is complete and unaltered."""
     try:
-        sums = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        sums = reading.json_of(place / "manifest.json")
         expected = {f"{part}.safetensors" for part in PARTS} | {"state.json"}
         if not isinstance(sums, dict) or set(sums) != expected:
             return "manifest.json does not list its files"
         for name, wanted in sums.items():
             if tensors.sha256(place / name) != wanted:
                 return f"{name} is cut short or altered"
+        if not isinstance(reading.json_of(place / "state.json"), dict):
+            return "state.json holds no state"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError) as error:
@@ -122,7 +124,7 @@ def newest(folder: Path) -> tuple[Checkpoint, list[str]]:
         if reason := fault(place):
             passed_over.append(f"{place} is not complete: {reason}")
             continue
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        state = reading.json_of(place / "state.json")
         parts = {part: tensors.load(place / f"{part}.safetensors") for part in PARTS}
         return Checkpoint(step, parts, state), passed_over
     reasons = "; ".join(passed_over) or "the folder has none"

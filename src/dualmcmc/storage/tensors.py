@@ -15,7 +15,12 @@ from dualmcmc.errors import InputError
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file, read in blocks."""
+    """Checksum of a file, read in blocks.
+
+    Raises:
+        OSError: it is missing, no regular file, or larger than any that this library writes.
+    """
+    reading.check_size(path, limits.TENSORS)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
