@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import stat
 from pathlib import Path
 from typing import Any
@@ -42,26 +43,38 @@ def content(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
-def json_of(path: Path, limit: int = limits.JSON) -> Any:
-    """The JSON value in a file.
+def json_of(path: Path, limit: int = limits.JSON, *, finite: bool = False) -> Any:
+    """The JSON value in a file; see `parse`.
 
     Raises:
         OSError: see `check_size`.
-        ValueError: it is no JSON, or nested too deeply.
+        ValueError: see `parse`.
     """
-    return parse(content(path, limit).decode("utf-8"))
+    return parse(content(path, limit).decode("utf-8"), finite=finite)
 
 
-def parse(text: str) -> Any:
-    """The JSON value in a text; NaN and infinity, which Python writes, are taken.
+def parse(text: str, *, finite: bool = False) -> Any:
+    """The JSON value in a text.
+
+    Arguments:
+        text: what to parse.
+        finite: refuse NaN and infinity, which JSON has not but Python writes, and numbers beyond all floats.
 
     Raises:
         ValueError: it is none, or nested too deeply.
     """
+    how: dict[str, Any] = {"parse_constant": _finite, "parse_float": _finite} if finite else {}
     try:
-        return json.loads(text)
+        return json.loads(text, **how)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
 
 
 def lines_of(path: Path, limit: int = limits.LOG) -> list[str]:

@@ -101,12 +101,26 @@ class RunFolder:
         return config.read(self.path / "config.json")
 
     def read_about(self) -> dict[str, Any]:
-        """What config.json says beside the settings."""
-        about: dict[str, Any] = reading.json_of(self.path / "config.json")
+        """What config.json says beside the settings.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        place = self.path / "config.json"
+        try:
+            about: dict[str, Any] = reading.json_of(place, finite=True)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{place} is damaged ({error}): restore it from a copy") from None
         return about
 
     def continue_with(self, settings: Config) -> None:
-        """Keeps the settings that a resumed run goes on with; lengths and intervals may have changed."""
+        """Keeps the settings that a resumed run goes on with; lengths and intervals may have changed.
+
+        Raises:
+            InputError: a file that the run adds to is damaged; nothing was written.
+        """
+        self.read_metrics()
+        self.read_log()
         write_json(self.path / "config.json", {**self.read_about(), "config": config.to_dict(settings)})
 
     def cut_metrics(self, step: int) -> None:
@@ -162,7 +176,7 @@ class RunFolder:
         """
         path = self.path / "metrics.json"
         try:
-            entries = reading.json_of(path) if path.exists() else {}
+            entries = reading.json_of(path, finite=True) if path.exists() else {}
         except (ValueError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}): mend it, or move it away") from None
         lists = entries.values() if isinstance(entries, dict) else [None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import torch
 from torch import nn
@@ -194,7 +194,34 @@ def restore(
     """
     checkpoint, passed_over = checkpoints.newest(run.checkpoints)
     source = str(run.checkpoints / f"step-{checkpoint.step}")
+    _check_state(checkpoint.state, source)
     pretrained.fill(trio, checkpoint.parts["weights"], source)
     pretrained.fill(average.trio, checkpoint.parts["average"], source)
     optimisation.load_state_tensors(trio, optimiser, checkpoint.parts["optimiser"])
     return checkpoint, passed_over
+
+
+def _check_state(state: dict[str, Any], source: str) -> None:
+    """Refuses counters and a best value that none of this library's runs has.
+
+    Raises:
+        InputError: naming the first such.
+    """
+    attempt, spent, best = (state.get(name) for name in ("attempt", "seconds", "best"))
+    sound = {
+        "attempt": _whole(attempt),
+        "seconds": _number(spent) and spent >= 0,
+        "best": best is None
+        or (isinstance(best, dict) and _whole(best.get("step")) and _number(best.get("value"))),
+    }
+    for name, good in sound.items():
+        if not good:
+            raise InputError(f"{source}/state.json: {name} is none that a run has; resume from another checkpoint")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
