@@ -38,9 +38,9 @@ def content(path: Path, limit: int) -> bytes:
     Raises:
         OSError: see `check_size`.
     """
-    check_size(path, limit)
+    size = check_size(path, limit)
     with path.open("rb") as file:
-        return file.read(limit)
+        return file.read(size)  # of the limit's size it would make room for that much
 
 
 def json_of(path: Path, limit: int = limits.JSON, *, finite: bool = False) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +73,22 @@ def place_in_run(run: str, name: str) -> Path:
     # A model folder, which must hold nothing else, has a config.json as well.
     is_run = (folder / "config.json").is_file() and not (folder / "model.safetensors").exists()
     return folder / name if is_run else Path(name)
+
+
+@contextmanager
+def filling(place: Path) -> Iterator[None]:
+    """A new or empty folder while results go into it; what is refused on the way leaves all as it was.
+
+    So does a model whose weights, each a finite number, make images that are none.
+    """
+    missing = next((p for p in reversed((place, *place.absolute().parents)) if not p.exists()), None)
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except InputError:
+        for entry in place.iterdir() if missing is None else (missing,):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        raise
 
 
 @lru_cache(maxsize=1)  # asked once per image, and to tell a folder is to list it

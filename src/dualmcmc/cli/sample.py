@@ -44,11 +44,12 @@ def sample(args: list[str]) -> None:
     options = parse(Sample, args, "sample")
     check_json(options.json)
     check_counts(n=options.n, batch_size=options.batch_size, steps=options.steps)
-    from dualmcmc.cli.loading import free_folder, load_model
+    from dualmcmc.cli.loading import filling, free_folder, load_model
 
     out = free_folder(options.out, options.run, "generated")
     model = load_model(options)
-    means = _draw(model, options, out)
+    with filling(out):
+        means = _draw(model, options, out)
     steps = methods.test_chain(model.config.method).steps if options.steps is None else options.steps
     figures = {"out": str(out), "n": options.n, "steps": steps, "seed": options.seed, **means}
     write_json(options.json, figures)

@@ -168,9 +168,7 @@ def _bytes(content: bytes | None, path: str | None) -> bytes:
     if content is not None or not path:
         return content or b""
     if not any(Path(path).resolve().is_relative_to(folder.resolve()) for folder in _fetched()):
-        raise PermissionError(
-            errno.EACCES, "it names a file outside the Hugging Face cache, which is not read", path
-        )
+        raise PermissionError(errno.EACCES, "it is no file of the Hugging Face cache, and is not read", path)
     return reading.content(Path(path), limits.PICTURE_BYTES)
 
 

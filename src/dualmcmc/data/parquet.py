@@ -124,12 +124,12 @@ def _values(file: Path) -> Iterator[tuple[Any, int | None]]:
         while True:
             try:
                 batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
+                if batch is None:
+                    return
+                images = batch.column("image").to_pylist()
+                labels = [None] * len(images) if label is None else batch.column(label).to_pylist()
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: in a path
                 raise _corrupt(file, error) from error
-            if batch is None:
-                return
-            images = batch.column("image").to_pylist()
-            labels = [None] * len(images) if label is None else batch.column(label).to_pylist()
             yield from zip(images, labels, strict=True)
 
 

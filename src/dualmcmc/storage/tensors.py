@@ -60,7 +60,7 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:  # MemoryError: no room to map it
         raise InputError(f"{path} is no readable safetensors file ({error})") from None
 
 
@@ -77,5 +77,5 @@ def load(path: Path, limit: int = limits.TENSORS) -> dict[str, Tensor]:
         return load_file(str(path))
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:  # MemoryError: no room to map it
         raise InputError(f"{path} is no readable safetensors file ({error})") from None
