@@ -22,6 +22,7 @@ from tiny import tiny
 
 from dualmcmc import limits, npy, reading
 from dualmcmc.config import from_dict, to_dict
+from dualmcmc.data import load
 from dualmcmc.data.hub import _bytes
 from dualmcmc.data.picture import decode
 from dualmcmc.errors import InputError
@@ -495,6 +496,44 @@ def test_states_that_are_none_make_no_checkpoint(tmp_path: Path, trained: Path) 
         ended = probing.call(["sample", str(run), "-n", "1", "--weights", "live", "--out", str(tmp_path / "out")])
         assert ended.code == 0  # by the checkpoint before
         shutil.rmtree(tmp_path / "out")
+
+
+def test_paths_in_parquet_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    paths = pa.array([b"\xff\xfe.png"]).view(pa.string())
+    images = pa.StructArray.from_arrays([pa.array([b"x"]), paths], ["bytes", "path"])
+    pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        load(str(tmp_path / "a.parquet"), Images(size=8, channels=1), split="all")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_model_whose_images_are_no_numbers_leaves_no_half_of_its_samples(
+    there: bool, tmp_path: Path, trained: Path
+) -> None:
+    """Each weight is finite, what they make of noise is not."""
+    run, out = Path(shutil.copytree(trained, tmp_path / "run")), tmp_path / "new" / "out"
+    if there:
+        out.mkdir(parents=True)
+    place = run / "model/model.safetensors"
+    weights = tensors.load(place)
+    name = next(name for name in weights if name.startswith("energy."))
+    tensors.save(place, {**weights, name: weights[name].clone().fill_(3e38)})
+    manifests.renew(run / "model")
+    before = probing.listing(tmp_path)
+    ended = probing.call(["sample", str(run), "-n", "1", "--out", str(out)])
+    assert probing.fault(ended, "sample", before, probing.listing(tmp_path)) == ""
+    assert ended.code == 2
+    assert "the model's log-density (generator).0 is inf" in ended.err
+    ended = probing.call(["score", str(run), "--data", "digits", "-n", "1", "--out", str(tmp_path / "a.csv")])
+    assert probing.fault(ended, "score", before, probing.listing(tmp_path)) == ""
+    assert (ended.code, "the model's log-density is inf" in ended.err) == (2, True)
+
+
+def test_a_message_names_a_thousand_bad_pictures_and_counts_the_others(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [b"x"] * 1003}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"row 999: .*; and 3 more; --skip-bad") as refused:
+        load(str(tmp_path / "a.parquet"), Images(size=8, channels=1), split="all")
+    assert "row 1000" not in str(refused.value)
 
 
 def test_halves_of_characters_are_written_as_their_numbers(tmp_path: Path, trained: Path) -> None:

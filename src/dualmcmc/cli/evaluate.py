@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dualmcmc import limits
 from dualmcmc.cli.arguments import OnModel, check_counts, parse
 from dualmcmc.cli.gists import gist
-from dualmcmc.cli.output import check_json, show, write_json
+from dualmcmc.cli.output import check_finite, check_json, show, write_json
 from dualmcmc.errors import InputError
 from dualmcmc.tasks.plan import TASKS, Plan, Task, lacking
 
@@ -80,6 +80,7 @@ def evaluate(args: list[str]) -> None:
     check_folder(drawings)
     found = {}
     for task, result in _results(options, setting):
+        check_finite(result.figures, task)
         found[task] = result.figures
         if processes.main:
             drawing = figures.save(task, result, drawings)
