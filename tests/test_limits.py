@@ -506,6 +506,15 @@ def test_paths_in_parquet_that_are_no_text_are_refused(tmp_path: Path) -> None:
         load(str(tmp_path / "a.parquet"), Images(size=8, channels=1), split="all")
 
 
+def test_columns_of_parquet_whose_names_are_no_text_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [b"x"], "zzzzzz": [1]}), tmp_path / "a.parquet", store_schema=False)
+    content = (tmp_path / "a.parquet").read_bytes()
+    for name in (b"image", b"zzzzzz"):
+        (tmp_path / "b.parquet").write_bytes(content.replace(name, b"\xff" * len(name)))
+        with pytest.raises(InputError, match="cannot be read as Parquet"):
+            load(str(tmp_path / "b.parquet"), Images(size=8, channels=1), split="all")
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_model_whose_images_are_no_numbers_leaves_no_half_of_its_samples(
     there: bool, tmp_path: Path, trained: Path

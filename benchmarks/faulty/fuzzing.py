@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import numpy as np
@@ -427,27 +427,37 @@ def doctor(_: Any, stage: Stage) -> Commands:
     return [["doctor", _spoilt_file(stage, str(stage.rng.choice(files).relative_to(stage.source)))]]
 
 
-KINDS: dict[str, tuple[int, Callable[[Any, Stage], Commands]]] = {
-    "command line": (20, command_line),
-    "flags of training": (10, flags_of_training),
-    "run's config.json": (8, run_config),
-    "model's config.json": (8, model_config),
-    "scores.json": (3, scores),
-    "metrics.json": (5, metrics),
-    "log.jsonl": (5, log),
-    "checkpoint's JSON": (4, checkpoint),
-    "mask": (3, mask_words),
-    "pictures": (10, pictures),
-    "mask picture": (4, mask_pictures),
-    "Parquet": (6, parquet),
-    ".npy, .npz": (6, arrays),
-    "weights": (3, weights),
-    "model.safetensors": (4, model_bytes),
-    "checkpoint's files": (3, checkpoint_bytes),
-    "text files": (4, text_bytes),
-    "doctor": (1, doctor),
+class Kind(NamedTuple):
+    """A kind of input."""
+
+    share: int
+    """Of all cases."""
+    make: Callable[[Any, Stage], Commands]
+    drawn: bool = False
+    """By Hypothesis; else by the stage's own generator."""
+
+
+KINDS = {
+    "command line": Kind(20, command_line, drawn=True),
+    "flags of training": Kind(10, flags_of_training, drawn=True),
+    "run's config.json": Kind(8, run_config, drawn=True),
+    "model's config.json": Kind(8, model_config, drawn=True),
+    "scores.json": Kind(3, scores, drawn=True),
+    "metrics.json": Kind(5, metrics, drawn=True),
+    "log.jsonl": Kind(5, log, drawn=True),
+    "checkpoint's JSON": Kind(4, checkpoint, drawn=True),
+    "mask": Kind(3, mask_words, drawn=True),
+    "pictures": Kind(10, pictures),
+    "mask picture": Kind(4, mask_pictures),
+    "Parquet": Kind(6, parquet),
+    ".npy, .npz": Kind(6, arrays),
+    "weights": Kind(3, weights),
+    "model.safetensors": Kind(4, model_bytes),
+    "checkpoint's files": Kind(3, checkpoint_bytes),
+    "text files": Kind(4, text_bytes),
+    "doctor": Kind(1, doctor),
 }
-"""What is spoilt, with its share of all cases."""
+"""What is spoilt."""
 
 
 class _Trial:
@@ -465,7 +475,7 @@ class _Trial:
         stage = Stage(self.folder / f"case-{self.tried:05d}", self.source, rng)
         stage.folder.mkdir(parents=True)
         try:
-            for command in KINDS[name][1](draw, stage):
+            for command in KINDS[name].make(draw, stage):
                 self._judge(stage, name, command)
         finally:
             shutil.rmtree(stage.folder)
@@ -507,8 +517,8 @@ def run(count: int, seed: int, folder: Path) -> Outcome:
 
 def _shares(count: int) -> dict[str, int]:
     """Cases of each kind, `count` in all, by largest remainders."""
-    whole = sum(share for share, _ in KINDS.values())
-    exact = {name: count * share / whole for name, (share, _) in KINDS.items()}
+    whole = sum(kind.share for kind in KINDS.values())
+    exact = {name: count * kind.share / whole for name, kind in KINDS.items()}
     cases = {name: int(value) for name, value in exact.items()}
     for name in sorted(exact, key=lambda name: cases[name] - exact[name])[: count - sum(cases.values())]:
         cases[name] += 1
@@ -518,6 +528,8 @@ def _shares(count: int) -> dict[str, int]:
 def _try(trial: _Trial, name: str, cases: int) -> None:
     """So many cases of a kind; Hypothesis may end a stream early, or go on a little."""
     goal = trial.tried + cases
+    while not KINDS[name].drawn and trial.tried < goal:
+        trial.case(None, name)
     for again in range(100):
         if trial.tried >= goal:
             return

@@ -34,7 +34,7 @@ MEMBERS = 4096
 UNPACKED = 16 << 30
 """Bytes of an .npz's member on disk, unpacked to be mapped; larger arrays lie in an .npy, mapped as it is."""
 PARQUET_BATCH = 128 << 20
-"""Bytes of the rows of a Parquet file that are held at once, were each as large as all of its column's chunk."""
+"""Bytes of the rows of a Parquet file that are held at once, were each as large as all of its row group."""
 FEATURES = 512 << 20
 """Bytes of a feature network's weights (FID's take 96 MB)."""
 TENSORS = 32 << 30

@@ -1,7 +1,7 @@
 """Parquet with a column `image` of encoded files: struct<bytes, path> as the hub writes it, or plain binary.
 
 Files named train-..., test-..., validation-... (hub convention) are splits. Rows are streamed, so a set of
-any size takes the memory of a batch of rows; there are fewer to a batch the larger a column's chunk is, since a
+any size takes the memory of a batch of rows; there are fewer to a batch the larger a row group is, since a
 dictionary may hold one large picture that all rows refer to. A row's `path` is no more than its name.
 
 The class of a row is its integer column `label`, or else `labels`; null or a negative number means none.
@@ -61,6 +61,13 @@ def _own(files: list[Path]) -> dict[str, list[Path]]:
 
 def _rows(file: Path) -> int:
     """Rows of a file, of which only the footer is read."""
+    try:
+        return _counted(file)
+    except UnicodeDecodeError as error:  # in a column's name
+        raise _corrupt(file, error) from error
+
+
+def _counted(file: Path) -> int:
     with _open(file) as opened:
         import pyarrow as pa
 
@@ -134,10 +141,12 @@ def _values(file: Path) -> Iterator[tuple[Any, int | None]]:
 
 
 def _rows_at_once(metadata: Any) -> int:
-    """Rows of a batch: as many as fit `limits.PARQUET_BATCH`, were each as large as all of its column's chunk."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
-    sizes = [column.total_uncompressed_size for column in columns if column.path_in_schema.startswith("image")]
+    """Rows of a batch: as many as fit `limits.PARQUET_BATCH`, were each as large as all of its row group.
+
+    A group's total is as much as is asked for: of a damaged footer, pyarrow (26) ends the process where a column's
+    metadata are asked for.
+    """
+    sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
     return max(1, min(_ROWS, limits.PARQUET_BATCH // max(1, *sizes, 1)))
 
 
