@@ -12,9 +12,23 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from faulty import fuzzing, plants, probing
 
 
-def test_no_planted_code_runs_and_no_name_leads_out(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that is tried on, trained once."""
+    folder = tmp_path_factory.mktemp("source")
+    with probing.place(folder):
+        return probing.trained(folder / "source")
+
+
+@pytest.fixture
+def folder(source: Path, tmp_path: Path) -> Path:
+    probing.copy(source, tmp_path / "source")
+    return tmp_path
+
+
+def test_no_planted_code_runs_and_no_name_leads_out(folder: Path) -> None:
     """Every plant once."""
-    outcome = plants.run(len(plants.PLANTS), 0, tmp_path)
+    outcome = plants.run(len(plants.PLANTS), 0, folder)
     assert outcome.failures == []
     assert outcome.tried == len(plants.PLANTS) >= 24
 
@@ -26,8 +40,8 @@ def test_the_canary_sings_where_a_plant_is_unpickled(tmp_path: Path) -> None:
     assert (tmp_path / "canary").exists()
 
 
-def test_spoilt_inputs_are_done_or_refused_in_one_line(tmp_path: Path) -> None:
-    outcome = fuzzing.run(150, 0, tmp_path)
+def test_spoilt_inputs_are_done_or_refused_in_one_line(folder: Path) -> None:
+    outcome = fuzzing.run(150, 0, folder)
     assert outcome.failures == []
     assert outcome.tried >= 150
 
@@ -51,7 +65,7 @@ def test_a_command_that_hangs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert probing.fault(probing.call(["sample"], seconds=0.2), "sample") == "not done after 0.2 s"
 
 
-def test_equal_seeds_try_equal_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_seeds_try_equal_things(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[list[list[str]]] = []
     for _ in range(2):
         seen: list[list[str]] = []
@@ -61,6 +75,6 @@ def test_equal_seeds_try_equal_things(tmp_path: Path, monkeypatch: pytest.Monkey
             seen.append([name, *command])
 
         monkeypatch.setattr(fuzzing._Trial, "_judge", note)
-        fuzzing.run(40, 3, tmp_path)
+        fuzzing.run(40, 3, folder)
     assert tried[0] == tried[1]
     assert len(tried[0]) >= 40

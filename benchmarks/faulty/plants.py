@@ -512,6 +512,10 @@ def _defaults(stage: Stage) -> Commands:
     ]
 
 
+def _by(*verbs: str) -> Callable[[Stage], Commands]:
+    return lambda stage: [command for command in _defaults(stage) if command[0] in verbs]
+
+
 def linked_pictures(stage: Stage) -> Commands:
     """A folder of pictures with links out of it, to itself, to nothing, to a device; and a pipe."""
     stage.pictures(stage.data, [f"{i}.png" for i in range(20)])
@@ -577,14 +581,14 @@ PLANTS: dict[str, Callable[[Stage], Commands]] = {
     "escape: config": config_names,
     "escape: manifest": manifest_names,
     "escape: metrics": metric_names,
-    "link: generated": _link("generated", True, _defaults),
-    "link: inpainted": _link("inpainted", True, _defaults),
-    "link: figures": _link("figures", True, _defaults),
-    "link: reconstruction": _link("reconstruction.png", False, _defaults),
-    "link: interpolation": _link("interpolation.png", False, _defaults),
-    "link: scores": _link("scores.csv", False, _defaults),
-    "link: report": _link("report.html", False, _defaults),
-    "link: metrics": _link("metrics.json", False, _defaults),
+    "link: generated": _link("generated", True, _by("sample")),
+    "link: inpainted": _link("inpainted", True, _by("inpaint")),
+    "link: figures": _link("figures", True, _by("evaluate")),
+    "link: reconstruction": _link("reconstruction.png", False, _by("reconstruct")),
+    "link: interpolation": _link("interpolation.png", False, _by("interpolate")),
+    "link: scores": _link("scores.csv", False, _by("score")),
+    "link: report": _link("report.html", False, _by("report")),
+    "link: metrics": _link("metrics.json", False, _by("evaluate", "report")),
     "link: log": _link("log.jsonl", False, _resume),
     "link: checkpoints": _link("checkpoints", True, _resume),
     "link: samples": _link("samples", True, _resume),
