@@ -465,10 +465,25 @@ def test_a_run_with_damaged_metrics_is_left_as_it_is(metrics: Any, tmp_path: Pat
     assert probing.listing(run) == before
 
 
+def test_whole_numbers_beyond_64_bits_are_floats() -> None:
+    assert reading.parse(f"[{2**64 - 1}, {-(2**63)}, 0, -7]") == [2**64 - 1, -(2**63), 0, -7]
+    found = reading.parse(f"[{2**64}, {10**400}, -{'9' * 5000}]")
+    assert found == [2.0**64, float("inf"), float("-inf")]
+    assert all(isinstance(value, float) for value in found)
+    with pytest.raises(ValueError, match="no finite number"):
+        reading.parse(f"{10**400}", finite=True)
+
+
 def test_reports_pass_over_log_values_that_are_no_numbers(tmp_path: Path, trained: Path) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    lines[0] |= {"rate_energy": [1], "rate_generator": {"a": 1}}
+    lines[0] |= {
+        "rate_energy": [1],
+        "rate_generator": {"a": 1},
+        "loss_energy": 10**400,
+        "seconds_per_step": 10**400,
+    }
+    lines[1] |= {"step": 10**400}
     (run / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     assert probing.call(["report", str(run)]).code == 0
 

@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def json_of(path: Path, limit: int = limits.JSON, *, finite: bool = False) -> An
 
 
 def parse(text: str, *, finite: bool = False) -> Any:
-    """The JSON value in a text.
+    """The JSON value in a text. Whole numbers beyond 64 bits are floats, if only infinity: no sum overflows.
 
     Arguments:
         text: what to parse.
@@ -65,9 +66,15 @@ def parse(text: str, *, finite: bool = False) -> Any:
     """
     how: dict[str, Any] = {"parse_constant": _finite, "parse_float": _finite} if finite else {}
     try:
-        return json.loads(text, **how)
+        return json.loads(text, parse_int=partial(_whole, finite), **how)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _whole(finite: bool, text: str) -> float:
+    if len(text) <= 20 and -(1 << 63) <= (number := int(text)) < 1 << 64:
+        return number
+    return _finite(text) if finite else float(text)
 
 
 def _finite(text: str) -> float:
