@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 from tiny import tiny
 
@@ -383,8 +384,6 @@ def test_headers_are_never_evaluated(tmp_path: Path, header: bytes) -> None:
 
 def test_counting_networks_draws_nothing_and_presets_are_within() -> None:
     """Networks start alike whether they were counted or not."""
-    import torch
-
     from dualmcmc.presets import PRESETS
 
     before = torch.get_rng_state()
@@ -528,6 +527,22 @@ def test_columns_of_parquet_whose_names_are_no_text_are_refused(tmp_path: Path) 
         (tmp_path / "b.parquet").write_bytes(content.replace(name, b"\xff" * len(name)))
         with pytest.raises(InputError, match="cannot be read as Parquet"):
             load(str(tmp_path / "b.parquet"), Images(size=8, channels=1), split="all")
+
+
+@pytest.mark.parametrize(("kind", "value"), [("float8_e4m3fn", float("nan")), ("float64", 1e300)])
+def test_weights_that_are_not_finite_as_float32_are_refused(
+    kind: str, value: float, tmp_path: Path, trained: Path
+) -> None:
+    """torch cannot ask float8 whether it is finite; 1e300 is, as float64, but became infinity when copied."""
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    place = run / "model/model.safetensors"
+    weights = tensors.load(place)
+    name = next(iter(weights))
+    spoilt = torch.full(weights[name].shape, value, dtype=torch.float64).to(getattr(torch, kind))
+    tensors.save(place, {**weights, name: spoilt})
+    manifests.renew(run / "model")
+    ended = probing.call(["sample", str(run), "-n", "1", "--out", str(tmp_path / "out")])
+    assert (ended.code, "holds NaN or infinity" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("there", [True, False])

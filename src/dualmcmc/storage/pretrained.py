@@ -51,12 +51,12 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None, trained: 
     Raises:
         InputError: they would have more than `limits.PARAMETERS` numbers.
     """
-    _check_parameters(settings)
     method, wanted = settings.method, settings.networks
     if spectral_norm is not None:
         wanted = replace(wanted, spectral_norm=spectral_norm)
     outputs = method.classes if isinstance(method, methods.JEM) else 1
     levels = method.levels if isinstance(method, methods.RecoveryLikelihood) else 0
+    _check_parameters(settings, outputs, levels)
     built = networks.build(wanted, settings.images, method.PARTS, outputs=outputs, levels=levels)
     return Trio(
         **built._asdict(),
@@ -68,10 +68,11 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None, trained: 
     )
 
 
-def _check_parameters(settings: Config) -> None:
-    """Counts on the meta device, where networks take no memory."""
+def _check_parameters(settings: Config, outputs: int = 1, levels: int = 0) -> None:
+    """Counts on the meta device, where networks take no memory; all three, as all are made."""
+    plain = replace(settings.networks, spectral_norm=False)
     with torch.device("meta"):
-        built = networks.build(replace(settings.networks, spectral_norm=False), settings.images)
+        built = networks.build(plain, settings.images, outputs=outputs, levels=levels)
     count = sum(p.numel() for network in built if network is not None for p in network.parameters())
     if count > limits.PARAMETERS:
         raise InputError(
@@ -211,6 +212,7 @@ def fill(trio: Trio, weights: dict[str, Tensor], source: str) -> None:
         _check_shape(name, tuple(tensor.shape), own[name], source)
         if tensor.is_floating_point() != own[name].is_floating_point():
             raise InputError(f"{source}: tensor {name} is {tensor.dtype}, and {own[name].dtype} is expected")
+        tensor = tensor.to(own[name].dtype)  # float8 tells of no infinity, and float64 may become one
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise InputError(f"{source}: tensor {name} holds NaN or infinity; the model is damaged")
         own[name].copy_(tensor)
