@@ -487,6 +487,18 @@ def test_reports_pass_over_log_values_that_are_no_numbers(tmp_path: Path, traine
     assert probing.call(["report", str(run)]).code == 0
 
 
+@pytest.mark.parametrize("place", ["images.channels", "images.size", "method.name", "data", "run.steps"])
+def test_reports_show_settings_of_any_kind(place: str, tmp_path: Path, trained: Path) -> None:
+    """Another version's settings are shown as they are, whatever they are."""
+    part, _, name = place.rpartition(".")
+
+    def change(about: dict[str, Any]) -> dict[str, Any]:
+        (about["config"][part] if part else about["config"])[name] = {"a": [1]}
+        return about
+
+    assert probing.call(["report", str(_with(trained, tmp_path, "config.json", change))]).code == 0
+
+
 @pytest.mark.parametrize(
     "damage", [{"seconds": None}, {"attempt": -1}, {"best": {}}, {"best": 3}, {"seconds": 1e999}]
 )
