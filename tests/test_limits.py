@@ -255,7 +255,7 @@ BEYOND: dict[str, tuple[Make, str]] = {
     ),
     "a path's picture": (
         lambda _, run: ["interpolate", str(run), "-n", "100000", "--steps", "1000", "--out", "a.png"],
-        "more than 268,435,456",
+        "more than 67,108,864",
     ),
 }
 
