@@ -9,12 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualmcmc import methods, settings
+from dualmcmc import limits, methods, reading, settings
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
+
+
+_ROOM = 200
+"""Characters of a value that a message shows."""
 
 
 @cache
@@ -52,14 +56,20 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     # Below `method` pydantic names the chosen method, too, which is no part of the setting's path.
     loc = [part for i, part in enumerate(first["loc"]) if not (i == 1 and part in methods.METHODS)]
-    place = ".".join(map(str, loc))
+    place = ".".join(map(str, loc))[:_ROOM]
     if first["type"].startswith("union_tag"):
         tag = first["input"].get("name") if isinstance(first["input"], dict) else first["input"]
-        return f"setting {place}.name is {tag!r}: choose one of {', '.join(methods.METHODS)}"
+        return f"setting {place}.name is {_shown(tag)}: choose one of {', '.join(methods.METHODS)}"
     message = first["msg"][0].lower() + first["msg"][1:]
     if first["type"] in ("missing", "unexpected_keyword_argument"):
         return f"setting {place}: {message}"
-    return f"setting {place} is {first['input']!r}: {message}"
+    return f"setting {place} is {_shown(first['input'])}: {message}"
+
+
+def _shown(value: Any) -> str:
+    """As much of a value as a line has room for."""
+    text = ascii(value) if isinstance(value, str) else repr(value)
+    return text if len(text) <= _ROOM else f"{text[:_ROOM]}..."
 
 
 def _check_together(config: Config) -> None:
@@ -79,6 +89,7 @@ def _check_together(config: Config) -> None:
         )
     if config.data.startswith(settings.STREAM):
         _check_stream(config)
+    _check_states(config)
     wide = config.images.size >= 64 and config.networks.family == "residual"
     for name in ("energy_width", "generator_width"):
         width = getattr(config.networks, name)
@@ -102,6 +113,17 @@ def _check_stream(config: Config) -> None:
         )
 
 
+def _check_states(config: Config) -> None:
+    each = config.images.channels * config.images.size**2
+    for name in ("buffer", "bank"):
+        states = getattr(config.method, name, 0)
+        if states * each > limits.STATES:
+            raise InputError(
+                f"setting method.{name} is {states:,}: of {each:,} numbers each, {limits.STATES // each:,} are "
+                "kept at most"
+            )
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """Nested dictionaries that JSON holds without loss (tuples become lists there and back)."""
     return asdict(config)
@@ -120,8 +142,8 @@ def read(path: Path) -> Config:
         InputError: the file is missing, no JSON object, or not a configuration.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        values = reading.json_of(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is missing: is its folder a run?") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): restore it from a copy") from None

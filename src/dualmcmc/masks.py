@@ -16,6 +16,7 @@ images' side by nearest pixel. A transparent one is refused: whether that means 
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import warnings
@@ -27,8 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualmcmc import limits
 from dualmcmc.errors import InputError
 from dualmcmc.noise import Noise
+from dualmcmc.reading import content
 from dualmcmc.settings import Images
 
 if TYPE_CHECKING:
@@ -125,7 +128,8 @@ def _from_file(path: str, size: int) -> Tensor:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(path, formats=formats()) as picture:
+            encoded = io.BytesIO(content(Path(path), limits.PICTURE_BYTES))
+            with Image.open(encoded, formats=formats()) as picture:
                 return _from_picture(picture, f"mask {path}", size)
         except InputError:
             raise
@@ -140,8 +144,13 @@ def _from_file(path: str, size: int) -> Tensor:
 def _from_picture(picture: Image.Image, name: str, size: int) -> Tensor:
     from PIL import Image
 
+    from dualmcmc.data.picture import check_pixels
     from dualmcmc.data.rule import fit
 
+    try:
+        check_pixels(picture)
+    except InputError as error:
+        raise InputError(f"{name}: {error}: shrink it") from error
     if picture.width != picture.height:
         raise InputError(f"{name} is {picture.width}x{picture.height}: a mask must be square, as images are")
     if _see_through(picture):

@@ -10,17 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from tyro.conf import AvoidSubcommands, Suppress
 
+from dualmcmc import limits
 from dualmcmc.methods import Chain, DualMCMC, Method
-from dualmcmc.methods.chain import Count, Fraction, Weight
+from dualmcmc.methods.chain import Count, Fraction, Interval, Positive, Weight
 
 __all__ = ["Adam", "Chain", "Config", "DualMCMC", "Guard", "Images", "Method", "Networks", "Optim", "Run"]
 
 
 STREAM = "stream:"
 """Prefix of a data reference whose images training reads as it goes."""
+
+
+Width = Annotated[int, Ge(1), Le(limits.WIDTH)]
 
 
 class ByName:
@@ -54,13 +58,13 @@ class Networks:
 
     family: Literal["residual", "simple"]
     """residual: SNGAN-like blocks (Table 1); simple: the Divergence Triangle's networks (Table 6)."""
-    latent_dim: Count
+    latent_dim: Annotated[int, Ge(1), Le(limits.LATENT)]
     """Dimension d of z."""
-    energy_width: Count
+    energy_width: Width
     """Channels of the energy network: of its widest block (residual), of its first layer (simple)."""
-    generator_width: Count
+    generator_width: Width
     """Channels of the generator: of its widest block (residual), an eighth of its widest layer (simple)."""
-    inference_width: Count
+    inference_width: Width
     """Channels of the inference network's first layer; its widest layer has 8 times as many."""
     norm: Literal["group", "batch"] = "group"
     """The generator's normalisation: group, which couples no images; batch, which the released code uses."""
@@ -72,7 +76,7 @@ class Networks:
 class Adam:
     """Adam for one network."""
 
-    rate: Annotated[float, Ge(0)]
+    rate: Weight
     """Learning rate, before the schedule."""
     betas: tuple[Fraction, Fraction] = (0.0, 0.9)
     """Decays of the gradient's running mean and square."""
@@ -86,7 +90,7 @@ class Adam:
 class Optim:
     """Batch, rates, their schedule, and the average of the weights."""
 
-    batch_size: Count = 100
+    batch_size: Annotated[int, Ge(1), Le(limits.BATCH)] = 100
     """Images per update, over all processes together."""
     energy: Adam = Adam(rate=1e-4)
     """The energy network's."""
@@ -98,13 +102,13 @@ class Optim:
     """Of all rates: constant; times `epoch_factor` per epoch (released); to 0 at the last step."""
     epoch_factor: Annotated[float, Gt(0), Le(1)] = 0.998
     """For the schedule `epoch`."""
-    warmup: Annotated[int, Ge(0)] = 0
+    warmup: Interval = 0
     """Steps over which the rates rise linearly from 0."""
     ema: Fraction = 0.999
     """Decay of the weights' running average (EMA); after t steps at most (1 + t) / (10 + t). 0: no average."""
-    max_energy_gap: Annotated[float, Gt(0)] = 1e4
+    max_energy_gap: Positive = 1e4
     """Training stops when the mean energies h of data and samples are further apart (released: 1e4)."""
-    max_loss: Annotated[float, Gt(0)] = 1e6
+    max_loss: Positive = 1e6
     """It stops, too, beyond so many nats per pixel (generator's loss) or latent dimension (inference's)."""
 
 
@@ -134,19 +138,19 @@ class Guard:
 class Run:
     """How long, how often; 0 turns an interval off."""
 
-    steps: Annotated[int, Ge(1)] = 100_000
+    steps: Count = 100_000
     """Updates in all."""
     minutes: Weight = 0.0
     """End after so many minutes of updates, even before `steps`; looking and saving take none. 0: no limit."""
     log_every: Count = 50
     """Steps between log lines."""
-    sample_every: Annotated[int, Ge(0)] = 1000
+    sample_every: Interval = 1000
     """Steps between pictures of samples and reconstructions."""
-    evaluate_every: Annotated[int, Ge(0)] = 5000
+    evaluate_every: Interval = 5000
     """Steps between the small evaluations that decide which checkpoint is best."""
-    evaluate_images: Annotated[int, Ge(2)] = 1000
+    evaluate_images: Annotated[int, Ge(2), Le(limits.IMAGES)] = 1000
     """Samples, and held-out images, of each small evaluation."""
-    checkpoint_every: Annotated[int, Ge(0)] = 1000
+    checkpoint_every: Interval = 1000
     """Steps between checkpoints; there is one at the end in any case."""
     keep: Count = 3
     """Newest checkpoints kept, beside the best."""
@@ -156,9 +160,9 @@ class Run:
 class Config:
     """A whole training run."""
 
-    preset: Suppress[str]
+    preset: Suppress[Annotated[str, MaxLen(limits.NAME)]]
     """The preset this started from; no flag, but the command's first word."""
-    data: Annotated[str, MinLen(1)]
+    data: Annotated[str, MinLen(1), MaxLen(limits.NAME)]
     """A data set: digits, mnist, ..., hf:owner/name, a folder, a Parquet file or folder, an .npy or .npz; with
     stream: before it, training reads it as it goes and never holds all of it (docs/streaming.md)."""
     images: Images

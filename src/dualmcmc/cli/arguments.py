@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 from annotated_types import Ge
 
+from dualmcmc import limits
 from dualmcmc.errors import InputError
 from dualmcmc.settings import STREAM
 
@@ -56,16 +57,26 @@ class OnImages(OnModel):
 
 
 def check_counts(**counts: int | None) -> None:
-    """Refuses numbers that are too small: those named *steps below 0, any other below 1.
+    """Refuses numbers that are too small (those named *steps below 0, any other below 1) or beyond `limits.py`.
 
     Raises:
         InputError: naming the first such.
     """
     for name, value in counts.items():
         least = 0 if name.endswith("steps") else 1
+        most = limits.STEPS if name.endswith("steps") else _MOST.get(name, limits.IMAGES)
+        flag = "-n" if name == "n" else f"--{name.replace('_', '-')}"
         if value is not None and value < least:
-            flag = "-n" if name == "n" else f"--{name.replace('_', '-')}"
             raise InputError(f"{flag} {value}: give {least} or more")
+        if value is not None and value > most:
+            raise InputError(f"{flag} {_short(value)}: give {most:,} or less")
+
+
+def _short(value: int) -> str:
+    return str(value) if abs(value) < 10**20 else f"of {value.bit_length()} bits"
+
+
+_MOST = {"batch_size": limits.BATCH, "seeds": 10_000, "jobs": 1000}
 
 
 def parse(kind: type[T], args: list[str], verb: str, *, default: T | None = None) -> T:

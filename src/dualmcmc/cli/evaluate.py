@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualmcmc import limits
 from dualmcmc.cli.arguments import OnModel, check_counts, parse
 from dualmcmc.cli.gists import gist
-from dualmcmc.cli.output import check_json, show, write_json
+from dualmcmc.cli.output import check_finite, check_json, show, write_json
 from dualmcmc.errors import InputError
 from dualmcmc.tasks.plan import TASKS, Plan, Task, lacking
 
@@ -54,7 +55,7 @@ def evaluate(args: list[str]) -> None:
     check_json(options.json)
     _check(options)
     from dualmcmc import figures
-    from dualmcmc.cli.loading import load_model, place_in_run
+    from dualmcmc.cli.loading import check_inside, load_model, place_in_run
     from dualmcmc.parallel import Processes
     from dualmcmc.storage.files import check_folder
     from dualmcmc.tasks.running import same_place, setting_of
@@ -75,9 +76,11 @@ def evaluate(args: list[str]) -> None:
     # Drawings of other data must not pass for the run's own.
     own = options.data is None or same_place(options.data, setting.model.config.data)
     drawings = options.out or place_in_run(options.run, "figures" if own else "figures/other")
+    check_inside(drawings, options.out, options.run)
     check_folder(drawings)
     found = {}
     for task, result in _results(options, setting):
+        check_finite(result.figures, task)
         found[task] = result.figures
         if processes.main:
             drawing = figures.save(task, result, drawings)
@@ -93,8 +96,9 @@ def _check(options: Evaluate) -> None:
     names = ("n", "held_out", "chains", "pairs", "batch_size", "reference_images")
     check_counts(**{name: getattr(options, name) for name in names})
     for name in ("steps", "latent_steps", "noise_steps"):
-        if any(k < 0 for k in getattr(options, name) or ()):
-            raise InputError(f"--{name.replace('_', '-')}: give whole numbers of 0 or more")
+        if any(not 0 <= k <= limits.STEPS for k in getattr(options, name) or ()):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag}: give whole numbers of 0 or more, up to {limits.STEPS:,}")
     if options.tasks == ():
         raise InputError(f"--tasks: name some of {', '.join(TASKS)}")
     if options.steps == ():
@@ -114,6 +118,7 @@ def _run(place: str) -> RunFolder | None:
     run = RunFolder(Path(place))
     if not (run.path / "config.json").is_file() or (run.path / "model.safetensors").exists():
         return None
+    run.check_inside()
     run.read_metrics()
     return run
 

@@ -47,7 +47,7 @@ def inpaint(args: list[str]) -> None:
     check_json(options.json)
     counts = {name: getattr(options, name) for name in ("n", "batch_size", "latent_steps", "data_steps")}
     check_counts(**counts)
-    from dualmcmc.cli.loading import free_folder, load_images, load_model
+    from dualmcmc.cli.loading import filling, free_folder, load_images, load_model
     from dualmcmc.metrics import ssim_window
 
     out = free_folder(options.out, options.run, "inpainted")
@@ -57,7 +57,8 @@ def inpaint(args: list[str]) -> None:
     if not model.hidden(1, options.mask, seed=options.seed).any():
         raise InputError(f"mask {options.mask} hides nothing: white is hidden, black is visible")
     images, n = load_images(model, options)
-    stages, hidden = _measure(model, images, n, out, options)
+    with filling(out):
+        stages, hidden = _measure(model, images, n, out, options)
     about = {"out": str(out), "n": n, "skipped": images.skipped, "data": images.title, "seed": options.seed}
     about |= {"step": model.step, "weights": options.weights, "ssim_window": ssim_window(model.config.images.size)}
     write_json(options.json, {"mask": options.mask, "hidden": hidden, "stages": stages, **about})

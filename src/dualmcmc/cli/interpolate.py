@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from annotated_types import Ge
 
+from dualmcmc import limits
 from dualmcmc.cli.arguments import OnModel, check_counts, parse
 from dualmcmc.cli.output import check_json, show, write_json
 from dualmcmc.errors import InputError
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dualmcmc.model import Model
+
+
+STEPS = 1000
+"""Images on a path, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +53,19 @@ def interpolate(args: list[str]) -> None:
     options = parse(Interpolate, args, "interpolate")
     check_json(options.json)
     check_counts(n=options.n, batch_size=options.batch_size, latent_steps=options.latent_steps)
-    if options.steps < 2:
-        raise InputError(f"--steps {options.steps}: a path has 2 images or more")
+    if not 2 <= options.steps <= STEPS:
+        raise InputError(f"--steps {options.steps}: a path has from 2 to {STEPS:,} images")
     from dualmcmc.cli.loading import free_file, heldout, load_model
     from dualmcmc.pictures import save_grid
 
     out = free_file(options.out, options.run, "interpolation.png")
     model = load_model(options)
+    pixels = 2 * options.n * options.steps * model.config.images.size**2
+    if pixels > limits.PICTURE_PIXELS:
+        raise InputError(
+            f"-n {options.n} --steps {options.steps}: the picture would have {pixels:,} pixels, more than "
+            f"{limits.PICTURE_PIXELS:,}: lower either"
+        )
     model.trio.part("generator")
     ref = options.data or model.config.data
     images = heldout(ref, model.config.images, skip_bad=options.skip_bad)

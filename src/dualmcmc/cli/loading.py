@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +84,22 @@ def place_in_run(run: str, name: str) -> Path:
     return folder / name if is_run else Path(name)
 
 
+@contextmanager
+def filling(place: Path) -> Iterator[None]:
+    """A new or empty folder while results go into it; what is refused on the way leaves all as it was.
+
+    So does a model whose weights, each a finite number, make images that are none.
+    """
+    missing = next((p for p in reversed((place, *place.absolute().parents)) if not p.exists()), None)
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except InputError:
+        for entry in place.iterdir() if missing is None else (missing,):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        raise
+
+
 @lru_cache(maxsize=1)  # asked once per image, and to tell a folder is to list it
 def folder_of(images: ImageSet) -> Path | None:
     """The folder that holds the images as files of their own, if one does."""
@@ -103,9 +121,11 @@ def free_file(out: Path | None, run: str, name: str) -> Path:
     """The file to write: --out, which must be new, or else `name` in the run, which is replaced.
 
     Raises:
-        InputError: --out is of another kind than `name` or exists, or no file can be written there.
+        InputError: --out is of another kind than `name` or exists, or no file can be written there; or the place
+            in the run is a link that leads out of it.
     """
     place, suffix = out or place_in_run(run, name), Path(name).suffix
+    check_inside(place, out, run)
     there = _exists(place)
     if place.suffix.lower() != suffix or not place.absolute().parent.is_dir():
         raise InputError(f"--out {place}: give a file ending in {suffix} in a folder that exists")
@@ -121,7 +141,20 @@ def free_folder(out: Path | None, run: str, name: str) -> Path:
     Raises:
         InputError: it holds something, or cannot be made.
     """
-    return new_folder(out or place_in_run(run, name), "--out")
+    place = out or place_in_run(run, name)
+    check_inside(place, out, run)
+    return new_folder(place, "--out")
+
+
+def check_inside(place: Path, out: Path | None, run: str) -> None:
+    """Refuses a default place in a run that a link leads out of it: a run from elsewhere chooses no place here.
+
+    Raises:
+        InputError: saying so.
+    """
+    home = Path(run)
+    if out is None and home in place.parents and not place.resolve().is_relative_to(home.resolve()):
+        raise InputError(f"{place}: a link leads out of the run; name another place with --out")
 
 
 def new_folder(place: Path, flag: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +28,14 @@ def check_json(place: str | None) -> None:
 
 
 def write_json(place: str | None, value: Any) -> None:
-    """Writes `value` to the file `place`, to standard output for "-", nowhere for None."""
+    """Writes `value` to the file `place`, to standard output for "-", nowhere for None.
+
+    Raises:
+        InputError: it holds NaN or infinity.
+    """
     if place is None:
         return
+    check_finite(value)
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     if place == "-":
         sys.stdout.write(text)
@@ -37,10 +43,27 @@ def write_json(place: str | None, value: Any) -> None:
         write_text(Path(place), text)
 
 
+def check_finite(figures: Any, place: str = "") -> None:
+    """Refuses figures that hold NaN or infinity, which weights give that are finite numbers but no model's.
+
+    Raises:
+        InputError: naming the first such.
+    """
+    if isinstance(figures, float) and not math.isfinite(figures):
+        raise InputError(
+            f"the model's {place} is {figures}: its weights are damaged, or have grown too large; take others"
+        )
+    if isinstance(figures, list | tuple):
+        figures = dict(enumerate(figures))
+    for name, value in figures.items() if isinstance(figures, dict) else ():
+        check_finite(value, f"{place}.{name}" if place else str(name))
+
+
 def show(text: str, json_place: str | None) -> None:
     """Prints `text`, unless standard output is to hold JSON alone."""
     if json_place != "-":
-        print(text)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding))  # names of files may be no text
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from annotated_types import Ge
 
 from dualmcmc import methods
 from dualmcmc.cli.arguments import OnModel, check_counts, parse
-from dualmcmc.cli.output import check_json, show, write_json
+from dualmcmc.cli.output import check_finite, check_json, show, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,11 +44,12 @@ def sample(args: list[str]) -> None:
     options = parse(Sample, args, "sample")
     check_json(options.json)
     check_counts(n=options.n, batch_size=options.batch_size, steps=options.steps)
-    from dualmcmc.cli.loading import free_folder, load_model
+    from dualmcmc.cli.loading import filling, free_folder, load_model
 
     out = free_folder(options.out, options.run, "generated")
     model = load_model(options)
-    means = _draw(model, options, out)
+    with filling(out):
+        means = _draw(model, options, out)
     steps = methods.test_chain(model.config.method).steps if options.steps is None else options.steps
     figures = {"out": str(out), "n": options.n, "steps": steps, "seed": options.seed, **means}
     write_json(options.json, figures)
@@ -83,6 +84,7 @@ def _draw(model: Model, options: Sample, out: Path) -> dict[str, float]:
             densities: dict[str, list[Any]] = {kind: [""] * len(keys) for kind in drawn}
             if model.has("energy"):
                 densities = {kind: model.log_density(x).tolist() for kind, x in drawn.items()}
+                check_finite({f"log-density ({kind})": values for kind, values in densities.items()})
                 sums = {kind: total + sum(densities[kind]) for kind, total in sums.items()}
             rows.writerows(zip(keys, densities["generator"], densities["chain"], strict=True))
             for kind, x in drawn.items():

@@ -12,7 +12,7 @@ import tyro
 from annotated_types import Ge
 
 from dualmcmc.cli.arguments import OnImages, check_counts, parse
-from dualmcmc.cli.output import check_json, show, write_json
+from dualmcmc.cli.output import check_finite, check_json, show, write_json
 from dualmcmc.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def _write(
     for keys in batches(n, options.batch_size, "scoring"):
         scores = model.score(images.tensor(list(keys)), **_how(options, keys))
         for i, values in zip(keys, zip(*(column.tolist() for column in scores), strict=True), strict=True):
+            check_finite(values[0], "log-density")
             low = [] if threshold is None else [int(values[0] < threshold)]
             anomalous += sum(low)
             rows.writerow([_path(images, i), *("" if math.isnan(value) else value for value in values), *low])

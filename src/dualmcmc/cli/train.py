@@ -131,6 +131,7 @@ def _of_run(args: list[str], settings: Config) -> Config:
     run = RunFolder(Path(place))
     if not (run.path / "config.json").is_file():
         raise InputError(f"--resume: there is no run at {place}; leave --resume out to start one")
+    run.check_inside()
     theirs = run.read_config()
     if theirs.preset != settings.preset:
         raise InputError(f"--resume: {place} holds a run of preset {theirs.preset}, not {settings.preset}")

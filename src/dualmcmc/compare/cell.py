@@ -104,7 +104,7 @@ def _trained(run: RunFolder) -> dict[str, Any]:
         remarks.append(f"no energy was learned: method.vae_steps is {method.vae_steps:,}")
     if trips := checkpoint.state["trips"]:
         remarks.append(f"training diverged and went back {len(trips)} times: its rates are not those asked for")
-    lines = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in run.read_log()]
     peak = max(line["peak_memory_bytes"] for line in lines if line["kind"] == "train")
     seconds = checkpoint.state["seconds"]
     return {"updates": checkpoint.step, "seconds": seconds, "peak_memory_bytes": peak, "remarks": remarks}

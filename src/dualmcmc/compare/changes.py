@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from dualmcmc import reading
 from dualmcmc.errors import InputError
 from dualmcmc.methods import METHODS
 
@@ -54,7 +55,7 @@ def _parse(word: str) -> Change:
     if path in DECIDED:
         raise InputError(f"--set {word}: {DECIDED[path]}")
     try:
-        value = json.loads(text)
+        value = reading.parse(text)
     except ValueError:
         value = text
     return Change(path, value, only or None)

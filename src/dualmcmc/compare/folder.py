@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dualmcmc import config as configs
+from dualmcmc import reading
 from dualmcmc.compare.job import Cell, Job
 from dualmcmc.errors import InputError
 from dualmcmc.methods import JEM
@@ -99,9 +100,9 @@ class CompareFolder:
         if not self.label.is_file():
             return {}
         try:
-            kept: dict[str, Any] = json.loads(self.label.read_text(encoding="utf-8"))
+            kept: dict[str, Any] = reading.json_of(self.label)
             _ = kept["preset"], kept["measured"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OSError):
             raise InputError(f"{self.label} is damaged: restore it, or choose another --out") from None
         return kept
 
@@ -127,9 +128,9 @@ class CompareFolder:
         if not path.is_file():
             return None
         try:
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            kept: dict[str, Any] = reading.json_of(path)
             _ = kept["status"], kept["figures"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OSError):
             raise InputError(f"{path} is damaged: delete it, and the cell is measured again") from None
         return kept
 

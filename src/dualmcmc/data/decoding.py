@@ -6,6 +6,7 @@ two processes that decode the same set, the slower one uses the faster one's.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -28,6 +29,10 @@ Progress = Callable[[int, int | None], None]
 """Told the number of pictures gone through, and how many there are, None where nobody knows."""
 
 
+NAMED = 1000
+"""Pictures that cannot be read which one message names."""
+
+
 class NoImagesError(InputError):
     """The split holds nothing at all; `holdout` takes that for having none."""
 
@@ -44,6 +49,7 @@ def build(folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, 
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             room = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
+            _check_room(room, split, rule)
             _write(room / "new", title, split, rule, skip_bad, progress)
             _install(room, folder)
         except OSError as error:
@@ -54,6 +60,13 @@ def build(folder: Path, title: str, split: Split, rule: Images, skip_bad: bool, 
     finally:
         if room:
             shutil.rmtree(room, ignore_errors=True)
+
+
+def _check_room(room: Path, split: Split, rule: Images) -> None:
+    needed = (split.count or 0) * rule.size * rule.size * rule.channels
+    free = shutil.disk_usage(room).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"{split.count:,} images take {needed:,} bytes, and {free:,} are free")
 
 
 def _install(room: Path, folder: Path) -> None:
@@ -72,8 +85,8 @@ def _write(
     folder.mkdir()
     digest = hashlib.sha256(repr((rule.size, rule.size, rule.channels)).encode())
     content = hashlib.sha256()
-    count = 0
-    bad: list[str] = []
+    count = skipped = 0
+    bad: list[str] = []  # the first ones
     labels = array("q")
     with (folder / "pixels.u8").open("wb") as pixels_file, (folder / "names.jsonl").open("wb") as names_file:
         for item in split.items():
@@ -82,7 +95,8 @@ def _write(
             try:
                 image = decoded(item, encoded, rule)
             except InputError as error:
-                bad.append(str(error))
+                skipped += 1
+                bad += [str(error)] if len(bad) < NAMED else []
             else:
                 raw = image.tobytes()
                 pixels_file.write(raw)
@@ -91,19 +105,20 @@ def _write(
                 labels.append(_label(item))
                 count += 1
             if progress:
-                progress(count + len(bad), split.count)
+                progress(count + skipped, split.count)
         names_bytes = names_file.tell()
     if bad and not skip_bad:  # all are read first, so that each bad one is named at once
-        raise InputError(f"{'; '.join(bad)}; --skip-bad skips such pictures")
+        more = f"; and {skipped - len(bad):,} more" if skipped > len(bad) else ""
+        raise InputError(f"{'; '.join(bad)}{more}; --skip-bad skips such pictures")
     if not count and bad:
-        raise InputError(f"data {title}: none of its {len(bad)} pictures can be read, the first being {bad[0]}")
+        raise InputError(f"data {title}: none of its {skipped} pictures can be read, the first being {bad[0]}")
     if not count:
         raise NoImagesError(f"data {title} holds no image in this split: choose another as REF:split")
     shape = (count, rule.size, rule.size, rule.channels)
     labelled = min(labels) >= 0
     if labelled:
         np.save(folder / "labels.npy", np.array(labels, dtype=np.int64))
-    entry = Entry(shape, len(bad), names_bytes, count if labelled else 0, digest.hexdigest(), content.hexdigest())
+    entry = Entry(shape, skipped, names_bytes, count if labelled else 0, digest.hexdigest(), content.hexdigest())
     (folder / "entry.json").write_text(json.dumps(asdict(entry)), encoding="utf-8")
 
 

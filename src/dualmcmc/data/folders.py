@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from dualmcmc import limits
 from dualmcmc.data.picture import extensions
 from dualmcmc.data.source import Item, Shard, Source, Split, source
 from dualmcmc.errors import InputError
+from dualmcmc.reading import content
 
 SPLITS = ("train", "test", "val", "valid", "validation")
 """Names of folders, files and arrays that make them splits."""
@@ -91,7 +93,8 @@ def _items(root: Path, names: list[str], labels: list[int] | None) -> Callable[[
     def items(first: int, stride: int) -> Iterator[Item]:
         for i in range(first, len(names), stride):
             path = root / names[i]
-            yield Item(names[i], str(path), path.read_bytes, labels[i] if labels else None)
+            read = partial(content, path, limits.PICTURE_BYTES)
+            yield Item(names[i], str(path), read, labels[i] if labels else None)
 
     return items
 

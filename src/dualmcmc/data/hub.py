@@ -10,6 +10,7 @@ number means none.
 
 from __future__ import annotations
 
+import errno
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dualmcmc import limits, reading
 from dualmcmc.data.named import NAMED
 from dualmcmc.data.source import Item, Source, Split, source
 from dualmcmc.errors import InputError
@@ -167,6 +169,22 @@ def _label_feature(features: Any) -> str | None:
 
 
 def _bytes(content: bytes | None, path: str | None) -> bytes:
-    if content is None and path:
-        return Path(path).read_bytes()
-    return content or b""
+    """A row's picture: its own bytes, or a file that the libraries have fetched, and no other of this machine.
+
+    Raises:
+        OSError: there is no such file, or it lies elsewhere.
+    """
+    if content is not None or not path:
+        return content or b""
+    if not any(Path(path).resolve().is_relative_to(folder.resolve()) for folder in _fetched()):
+        raise PermissionError(errno.EACCES, "it is no file of the Hugging Face cache, and is not read", path)
+    return reading.content(Path(path), limits.PICTURE_BYTES)
+
+
+def _fetched() -> list[Path]:
+    """Folders in which the libraries keep what they fetch."""
+    import datasets
+    from huggingface_hub import constants
+
+    places = (datasets.config.HF_DATASETS_CACHE, datasets.config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    return [Path(place) for place in places]

@@ -1,8 +1,11 @@
 """Parquet with a column `image` of encoded files: struct<bytes, path> as the hub writes it, or plain binary.
 
 Files named train-..., test-..., validation-... (hub convention) are splits. Rows are read a batch at a time, so
-a set of any size takes the memory of a batch. Its shards are row groups, small ones joined. The class of a row
-is its integer column `label`, or else `labels`; null or a negative number means none.
+a set of any size takes the memory of a batch; there are fewer to a batch the larger a row group is, since a
+dictionary may hold one large picture that all rows refer to. A row's `path` is no more than its name. A set's
+shards are row groups, small ones joined.
+
+The class of a row is its integer column `label`, or else `labels`; null or a negative number means none.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dualmcmc import limits
 from dualmcmc.data.folders import SPLITS
 from dualmcmc.data.reference import parquet_files
 from dualmcmc.data.source import Item, Shard, Source, Split, source
@@ -21,7 +25,7 @@ from dualmcmc.errors import InputError
 
 _KNOWN = re.compile(rf"({'|'.join(SPLITS)})(?![a-zA-Z0-9])", re.IGNORECASE)
 _SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}")
-_ROWS = 256  # per batch
+_ROWS = 256  # per batch, at most
 _PER_SHARD = 1024  # rows at least, since to open a shard is to read its file's footer
 _BUFFER = 1 << 20  # bytes read at a time; without it a whole row group is
 
@@ -90,6 +94,13 @@ def _shard(file: Path, inside: range, rows: list[int], first: int) -> Callable[[
 
 def _groups(file: Path) -> list[int]:
     """Rows of each row group of a file, of which only the footer is read."""
+    try:
+        return _counted(file)
+    except UnicodeDecodeError as error:  # in a column's name
+        raise _corrupt(file, error) from error
+
+
+def _counted(file: Path) -> list[int]:
     with _open(file) as opened:
         import pyarrow as pa
 
@@ -136,7 +147,7 @@ def _read(file: Path, groups: list[int] | None, first: int) -> Iterator[Item]:
     """The pictures of some of a file's row groups, all if None; `first` is the number of the first row."""
     for row, (value, label) in enumerate(_values(file, groups), first):
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-        name = path or f"{file.name}:{row}"
+        name = path[: limits.NAME] if path and isinstance(path, str) else f"{file.name}:{row}"
         yield Item(name, f"{file}, row {row}", partial(bytes, content or b""), label)
 
 
@@ -147,17 +158,28 @@ def _values(file: Path, groups: list[int] | None) -> Iterator[tuple[Any, int | N
     with _open(file) as opened:
         label = _label_column(opened.schema_arrow)
         columns = ["image"] if label is None else ["image", label]
-        batches = opened.iter_batches(batch_size=_ROWS, row_groups=groups, columns=columns, use_threads=False)
+        at_once = _rows_at_once(opened.metadata)
+        batches = opened.iter_batches(batch_size=at_once, row_groups=groups, columns=columns, use_threads=False)
         while True:
             try:
                 batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
+                if batch is None:
+                    return
+                images = batch.column("image").to_pylist()
+                labels = [None] * len(images) if label is None else batch.column(label).to_pylist()
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: in a path
                 raise _corrupt(file, error) from error
-            if batch is None:
-                return
-            images = batch.column("image").to_pylist()
-            labels = [None] * len(images) if label is None else batch.column(label).to_pylist()
             yield from zip(images, labels, strict=True)
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """Rows of a batch: as many as fit `limits.PARQUET_BATCH`, were each as large as all of its row group.
+
+    A group's total is as much as is asked for: of a damaged footer, pyarrow (26) ends the process where a column's
+    metadata are asked for.
+    """
+    sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    return max(1, min(_ROWS, limits.PARQUET_BATCH // max(1, *sizes, 1)))
 
 
 def _label_column(schema: Any) -> str | None:

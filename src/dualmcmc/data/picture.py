@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dualmcmc import limits
 from dualmcmc.data.rule import fit
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Images
@@ -50,9 +51,14 @@ def decode(content: bytes | np.ndarray, rule: Images) -> np.ndarray:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             if isinstance(content, np.ndarray):
+                _check_pixels(*content.shape[:2])
                 return fit(Image.fromarray(content[..., 0] if content.shape[2:] == (1,) else content), rule)
+            if len(content) > limits.PICTURE_BYTES:
+                raise InputError(f"the picture has {len(content):,} bytes, more than {limits.PICTURE_BYTES:,}")
             with Image.open(io.BytesIO(content), formats=formats()) as image:
+                check_pixels(image)
                 image.load()
+                check_pixels(image)  # some formats hold pictures of other sizes than they say at first
                 return fit(image, rule)
         except InputError:
             raise
@@ -64,3 +70,17 @@ def decode(content: bytes | np.ndarray, rule: Images) -> np.ndarray:
             # Format plugins raise whatever their parsing meets: OSError, SyntaxError, struct.error, ...
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"the picture cannot be decoded ({reason})") from error
+
+
+def check_pixels(image: Image.Image) -> None:
+    """Refuses a picture of more pixels than are decoded (`limits.PICTURE_PIXELS`), before it is.
+
+    Raises:
+        InputError: saying how many there are.
+    """
+    _check_pixels(image.height, image.width)
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > limits.PICTURE_PIXELS:
+        raise InputError(f"the picture is {width}x{height}, more than {limits.PICTURE_PIXELS:,} pixels")

@@ -88,7 +88,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image).astype(np.int32)
     if values.min() < 0 or values.max() > 65535:
         raise InputError(
             f"the picture's values go from {values.min()} to {values.max()}: 0 to 65535 (16 bits) can be read"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from dualmcmc import methods
+from dualmcmc import methods, reading
 from dualmcmc.doctor.finding import Finding
 from dualmcmc.errors import InputError
 from dualmcmc.storage import checkpoints, pretrained
@@ -63,13 +62,16 @@ def log(folder: RunFolder) -> Finding:
     """How far the log goes, and whether its numbers are."""
     if not folder.log.is_file():
         return Finding("note", "log", "none: the run was stopped before its first line")
-    lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = folder.read_log()
+    except InputError as error:
+        return Finding("bad", "log", str(error), "cut log.jsonl, or move it away")
     read, broken = [], []
     for number, line in enumerate(lines, 1):
         try:
-            entry = json.loads(line)
+            entry = reading.parse(line)
             read.append((int(entry["step"]), entry))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):  # OverflowError: a step of infinity
             broken.append(number)
     for step, entry in read:
         wild = [name for name, value in entry.items() if isinstance(value, float) and not math.isfinite(value)]

@@ -9,6 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
+from dualmcmc import limits
 from dualmcmc.data.place import cache_folder
 from dualmcmc.errors import InputError
 from dualmcmc.features.weights import RELEASE, Weights, read, unpacked
@@ -68,7 +69,7 @@ def _download() -> bytes:
         print(f"fetching {URL} (96 MB)", file=sys.stderr, flush=True)
         try:
             with urlopen(URL, timeout=_PATIENCE) as answer:
-                return bytes(answer.read())
+                return bytes(answer.read(limits.FEATURES))
         except (OSError, HTTPException) as error:  # no route, no name, refused, too slow, cut short
             problem = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
     raise InputError(

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from dualmcmc import limits, npy, reading
 from dualmcmc.errors import InputError
 from dualmcmc.storage.tensors import sha256
 
@@ -62,6 +61,10 @@ def read(path: Path) -> Weights:
     if not path.is_file():
         raise InputError(f"no weights at {path}: give a .safetensors or .npz file")
     suffix = path.suffix.lower()
+    try:
+        reading.check_size(path, limits.FEATURES)
+    except OSError as error:
+        raise InputError(f"weights {path}: {error.strerror}: they are no feature network's") from None
     if suffix == ".safetensors":
         arrays, about = _safetensors(path)
         content = content_hash(_checked(path, arrays))
@@ -124,19 +127,15 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    name = ""
+    name, arrays, left = "", {}, limits.FEATURES
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            raise InputError(f"{path} is a single array, not an .npz file: save named arrays with numpy.savez")
-        arrays = {}
-        with found:
-            for name in found.files:
-                array = np.asarray(found[name], order="C")
-                arrays[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-    except InputError:
-        raise
-    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        with npy.archive_of(path) as archive:
+            for member in archive.namelist():
+                name = member.removesuffix(".npy")
+                array = npy.member_array(archive, member, left)
+                left -= array.nbytes
+                arrays[name] = torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+    except (*npy.BAD_ZIP, TypeError) as error:  # TypeError: numbers that torch has not
         where = f"array {name} of {path}" if name else str(path)
         reason = " ".join(str(error).split())[:200]
         raise InputError(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-Count = Annotated[int, Ge(1)]
-Weight = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+from dualmcmc import limits
+
+Count = Annotated[int, Ge(1), Le(limits.UPDATES)]
+Interval = Annotated[int, Ge(0), Le(limits.UPDATES)]
+Steps = Annotated[int, Ge(0), Le(limits.STEPS)]
+Weight = Annotated[float, Ge(0), Le(limits.NUMBER)]
+Positive = Annotated[float, Gt(0), Ge(1 / limits.NUMBER), Le(limits.NUMBER)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -17,11 +21,11 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 class Chain:
     """A Langevin chain, Eq. (L1): x' = x + s^2/2 grad f + s sqrt(T) eps."""
 
-    steps: Annotated[int, Ge(0)]
+    steps: Steps
     """Number of transitions K."""
-    step: Annotated[float, Gt(0)]
+    step: Positive
     """Step s, in units of the state; the released code's step size a."""
-    temperature: Annotated[float, Ge(0)] = 1.0
+    temperature: Weight = 1.0
     """T; the released code's noise size is b = s sqrt(T). At 0 the chain is gradient ascent."""
     gradient_clip: Weight = 0.0
     """Largest magnitude of each component of grad f (IGEBM); 0 is off."""

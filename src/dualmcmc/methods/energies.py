@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from dualmcmc import limits
 from dualmcmc.methods.chain import Chain, Count, Positive, Weight
 
 SHORT_RUN_CHAIN = Chain(steps=100, step=2**0.5, temperature=5e-5)
@@ -107,7 +108,7 @@ class RecoveryLikelihood:
     """The method."""
     levels: Annotated[int, Ge(1), Le(500)] = 6
     """Noise levels that the energy is told (released: 6, "T6"), spaced as `diffusion.py` says."""
-    level_steps: Count = 30
+    level_steps: Annotated[int, Ge(1), Le(limits.STEPS)] = 30
     """Langevin steps at each level, in training and by a trained model (released: 30)."""
     step_scale: Positive = 2e-4**0.5
     """Step b of a level's chain over sigma sqrt(S_t / S_0), sigma being the noise that it undoes and S_t the noise
@@ -133,7 +134,7 @@ class JEM:
     """Goes on where one of the buffer's states is (released: 20 steps x' = x + grad f + 0.01 eps)."""
     test_chain: Chain = JEM_CHAIN
     """The data chain of a trained model, from the buffer that it keeps."""
-    classes: Annotated[int, Ge(0)] = 0
+    classes: Annotated[int, Ge(0), Le(limits.CLASSES)] = 0
     """Classes K; 0: as many as the training images have."""
     buffer: Count = 10_000
     """States kept, divided evenly among the places of a batch (released: 10,000)."""

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from dualmcmc import limits
 from dualmcmc.methods.chain import Chain, Count, Positive, Weight
 
 CIFAR_CHAIN = Chain(steps=30, step=0.5, temperature=4e-6)
@@ -167,7 +168,7 @@ class NoMCMC:
     """Deviation of p(x given z) at first; it is learned (released: 0.01)."""
     sigma_range: tuple[Positive, Positive] = (0.01, 0.3)
     """Where the learned deviation is held (released)."""
-    posterior_draws: Count = 20
+    posterior_draws: Annotated[int, Ge(1), Le(limits.BATCH)] = 20
     """Importance draws of z given x behind the entropy's gradient (released: 20)."""
     gradient_penalty: Weight = 0.1
     """Of half |grad h(x+)|^2 in the energy's loss (released: 0.1)."""

@@ -91,7 +91,8 @@ def after(steps: str) -> str:
 
 
 def _seed(entry: Entry) -> Any:
-    return entry["protocol"].get("seed") if isinstance(entry.get("protocol"), dict) else None
+    seed = entry["protocol"].get("seed") if isinstance(entry.get("protocol"), dict) else None
+    return repr(seed) if isinstance(seed, list | dict) else seed
 
 
 def _but_seed(entry: Entry) -> Any:

@@ -120,7 +120,7 @@ def _worth_it(curve: Curve, runs: Sequence[RunRecord]) -> bool:
     """Rates that never change need no curve."""
     if curve.title != "Learning rates":
         return True
-    values = {key: {line.get(key) for run in runs for line in run.log} for key in curve.series.values()}
+    values = {key: {value for run in runs for _, value in _points(run.log, key)} for key in curve.series.values()}
     return any(len(seen) > 1 for seen in values.values())
 
 

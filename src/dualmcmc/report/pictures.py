@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from dualmcmc import limits
+from dualmcmc.reading import content
+
 STRIP = "samples over training"
 MARKUP = 600
 """Bytes of the page around a picture, at most: its caption and attributes."""
@@ -119,12 +122,16 @@ def embed(pictures: Sequence[Picture], budget: int) -> Album:
 def _read(pictures: Sequence[Picture]) -> tuple[dict[Path, _File], list[str]]:
     files: dict[Path, _File] = {}
     notes = []
+    left = limits.REPORT_PICTURES
     for path in dict.fromkeys(picture.path for picture in pictures):
         try:
-            data = path.read_bytes()
+            data = content(path, left)
+            left -= len(data)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                    if image.width * image.height > limits.PICTURE_PIXELS:
+                        raise ValueError(f"{image.width}x{image.height} pixels are too many")
                     image.load()
                     files[path] = _File(data, "png", image.size)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

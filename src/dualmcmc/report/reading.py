@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from dualmcmc import limits, reading
 from dualmcmc.errors import InputError
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -136,9 +136,9 @@ def _read(path: Path, name: str) -> RunRecord:
         model={key: value for key, value in _lenient(path / "model/config.json").items() if key != "config"},
         parameters=_parameters(path / "model/model.safetensors"),
         images=_images(about, metrics),
-        figures={file.stem: file for file in sorted(path.glob("figures/*.png"))},
-        samples=_numbered(path.glob("samples/step-*.png")),
-        reconstructions=_numbered(path.glob("samples/reconstructions-*.png")),
+        figures={file.stem: file for file in sorted(_own(path, "figures/*.png"))},
+        samples=_numbered(_own(path, "samples/step-*.png")),
+        reconstructions=_numbered(_own(path, "samples/reconstructions-*.png")),
         notes=tuple(notes),
     )
 
@@ -147,7 +147,7 @@ def _about(path: Path) -> dict[str, Any]:
     """config.json; its settings are taken as they are, so that other versions' runs can be shown, too."""
     place = path / "config.json"
     try:
-        about = json.loads(place.read_text(encoding="utf-8"))
+        about = reading.json_of(place)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is no run: it has no config.json; name the folder that train wrote") from None
     except (ValueError, OSError) as error:
@@ -162,9 +162,13 @@ def _about(path: Path) -> dict[str, Any]:
 def _log(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Readable log lines, and how many are not: a killed process cuts its last one."""
     lines, unread = [], 0
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+    try:
+        texts = reading.lines_of(path) if path.is_file() else []
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): cut it, or move it away") from None
+    for text in texts:
         try:
-            line = json.loads(text)
+            line = reading.parse(text)
         except ValueError:
             line = None
         if isinstance(line, dict) and isinstance(line.get("step"), int) and isinstance(line.get("kind"), str):
@@ -178,7 +182,7 @@ def _metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
     if not path.is_file():
         return {}
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = reading.json_of(path)
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): restore it from a copy or remove it") from None
     lists = metrics.values() if isinstance(metrics, dict) else [None]
@@ -190,7 +194,7 @@ def _metrics(path: Path) -> dict[str, list[dict[str, Any]]]:
 def _lenient(path: Path) -> dict[str, Any]:
     """A JSON object that the report can do without."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = reading.json_of(path)
     except (ValueError, OSError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -200,7 +204,7 @@ def _parameters(path: Path) -> dict[str, int]:
     """Parameter counts of the three networks, from the header of the weights' file alone."""
     try:
         with path.open("rb") as file:
-            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 100_000_000)))
+            header = reading.parse(file.read(min(int.from_bytes(file.read(8), "little"), limits.JSON)).decode())
         counts: dict[str, int] = {}
         for name, tensor in header.items():
             if name != "__metadata__" and not name.endswith(STATISTICS):
@@ -221,6 +225,12 @@ def _images(about: dict[str, Any], metrics: dict[str, list[dict[str, Any]]]) -> 
         ]
         n = alike[-1].get("n") if alike else None
     return n if isinstance(n, int) else None
+
+
+def _own(path: Path, pattern: str) -> list[Path]:
+    """Files of the run; none that a link takes from elsewhere, as a page is made to be passed on."""
+    home = path.resolve()
+    return [file for file in path.glob(pattern) if file.resolve().is_relative_to(home)]
 
 
 def _numbered(paths: Iterable[Path]) -> list[tuple[int, Path]]:

@@ -55,14 +55,15 @@ def listed(items: Sequence[str]) -> str:
 
 def _data(run: RunRecord) -> str:
     size, channels = setting(run.config, "images.size"), setting(run.config, "images.channels")
-    kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels}-channel") if channels else ""
+    kind = {"1": "grey", "3": "RGB"}.get(str(channels), f"{channels}-channel") if channels else ""
     pixels = f" of {size}×{size} pixels" if size else ""
     n = f"{run.images:,} " if run.images is not None else ""
     images = f"{n}{kind} images{pixels}".strip()
     method = setting(run.config, "method.name")
     preset = setting(run.config, "preset")
+    known = isinstance(method, str) and method in METHODS
     return (
-        f"Trained by {title(method) if method in METHODS else method or 'an unnamed method'} on {images}: "
+        f"Trained by {title(method) if known else method or 'an unnamed method'} on {images}: "
         f"{setting(run.config, 'data') or 'unnamed data'}{f' (preset {preset})' if preset else ''}."
     )
 

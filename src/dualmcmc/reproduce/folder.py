@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dualmcmc import config as configs
+from dualmcmc import reading
 from dualmcmc.errors import InputError
 from dualmcmc.reproduce.job import Job
 from dualmcmc.reproduce.sweeps import Cell
@@ -48,7 +49,11 @@ class SweepFolder:
         """
         label = self.path / "reproduce.json"
         if label.is_file():
-            held = json.loads(label.read_text(encoding="utf-8"))
+            try:
+                held = reading.json_of(label)
+                _ = held["table"], held["scale"]
+            except (ValueError, KeyError, TypeError, OSError):
+                raise InputError(f"{label} is damaged: restore it, or choose another --out") from None
             if (held.get("table"), held.get("scale")) != (job.table, job.scale):
                 raise InputError(
                     f"{self.path} holds {held.get('table')} at {held.get('scale')} scale: choose another --out"
@@ -103,9 +108,9 @@ class SweepFolder:
         if not path.is_file():
             return None
         try:
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            kept: dict[str, Any] = reading.json_of(path)
             _ = kept["measuring"], kept["figures"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OSError):
             raise InputError(f"{path} is damaged: delete it, and the cell is measured again") from None
         return kept
 

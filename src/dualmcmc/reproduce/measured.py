@@ -38,7 +38,7 @@ def steps(method: Method) -> dict[str, int]:
 
 def seconds(run: RunFolder) -> float:
     """Of an update: the median over log lines, which leave pictures, evaluations and checkpoints out."""
-    lines = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in run.read_log()]
     return median(line["seconds_per_step"] for line in lines if line["kind"] == "train")
 
 

@@ -14,7 +14,6 @@ and those passed over are named. Randomness needs no file: it is a function of (
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from dualmcmc import reading
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.storage import tensors
 from dualmcmc.storage.files import new_folder, tidy, write_json
@@ -100,14 +100,14 @@ def prune(folder: Path, keep: int, best: int | None, done: int) -> None:
 
 def state(place: Path) -> dict[str, Any]:
     """What the state.json of the checkpoint at `place` holds, unchecked."""
-    found: dict[str, Any] = json.loads((place / "state.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = reading.json_of(place / "state.json")
     return found
 
 
 def fault(place: Path) -> str | None:
     """What is wrong with the checkpoint at `place`; None if it is complete and unaltered."""
     try:
-        sums = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        sums = reading.json_of(place / "manifest.json")
         expected = {f"{part}.safetensors" for part in PARTS} | {"state.json"}
         if not isinstance(sums, dict) or set(sums) != expected:
             return "manifest.json does not list its files"

@@ -29,10 +29,13 @@ def check_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces the file at `path` by one that holds `text`; a reader sees the old or the new one."""
+    """Replaces the file at `path` by one that holds `text`; a reader sees the old or the new one.
+
+    Halves of characters, as in the name of a file that is no UTF-8, are written as their numbers.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from dualmcmc import reading
 from dualmcmc.errors import InputError
 from dualmcmc.storage.files import write_json
 
@@ -49,7 +49,7 @@ class RunLock:
 
     def _who(self) -> str:
         try:
-            owner = json.loads(self._owner.read_text(encoding="utf-8"))
+            owner = reading.json_of(self._owner)
             return f"process {owner['process']} on {owner['host']}"
         except (OSError, ValueError, KeyError, TypeError):  # just begun, or written by hand
             return "another process"

@@ -9,17 +9,17 @@ Weights are those of the average (EMA) of a run, spectral norm folded in, under 
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualmcmc import __version__, config, methods, networks, spectral
+from dualmcmc import __version__, config, limits, methods, networks, reading, spectral
 from dualmcmc.errors import InputError
 from dualmcmc.extras import CodeDensity, Memory, Sampler
 from dualmcmc.scoring import QUANTILES, TrainingScores
@@ -56,12 +56,16 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None, trained: 
         settings: of the run.
         spectral_norm: overrides theirs if given.
         trained: with what a trained model draws from, still empty (`extras.py`).
+
+    Raises:
+        InputError: they would have more than `limits.PARAMETERS` numbers.
     """
     method, wanted = settings.method, settings.networks
     if spectral_norm is not None:
         wanted = replace(wanted, spectral_norm=spectral_norm)
     outputs = method.classes if isinstance(method, methods.JEM) else 1
     levels = method.levels if isinstance(method, methods.RecoveryLikelihood) else 0
+    _check_parameters(settings, outputs, levels)
     built = networks.build(wanted, settings.images, method.PARTS, outputs=outputs, levels=levels)
     return Trio(
         **built._asdict(),
@@ -71,6 +75,43 @@ def build_trio(settings: Config, *, spectral_norm: bool | None = None, trained: 
         reference=method.reference if isinstance(method, methods.Cooperative) else 0.0,
         extra=_extra(settings, trained),
     )
+
+
+def _check_parameters(settings: Config, outputs: int = 1, levels: int = 0) -> None:
+    """Counts on the meta device, where networks take no memory; all three, as all are made."""
+    plain = replace(settings.networks, spectral_norm=False)
+    with torch.device("meta"):
+        built = networks.build(plain, settings.images, outputs=outputs, levels=levels)
+    count = sum(p.numel() for network in built if network is not None for p in network.parameters())
+    if count > limits.PARAMETERS:
+        raise InputError(
+            f"networks of {count:,} numbers: {limits.PARAMETERS:,} are taken at most; lower the widths "
+            "of --networks, or --networks.latent-dim"
+        )
+
+
+def check_shapes(settings: Config, path: Path) -> None:
+    """Refuses weights of other networks than these settings', before memory is taken for either.
+
+    Raises:
+        InputError: naming the first tensor that does not fit; or the file cannot be read.
+    """
+    with torch.device("meta"):
+        own = plain_networks(settings).state_dict()
+    _check_names(own, told := tensors.shapes(path), str(path))
+    for name, shape in told.items():
+        _check_shape(name, shape, own[name], str(path))
+
+
+def _check_names(own: Mapping[str, Any], told: Mapping[str, Any], source: str) -> None:
+    for name in sorted(own.keys() ^ told.keys()):
+        problem = "is missing" if name in own else "belongs to other networks"
+        raise InputError(f"{source}: tensor {name[:200]} {problem}; weights and config.json do not match")
+
+
+def _check_shape(name: str, shape: tuple[int, ...], own: Tensor, source: str) -> None:
+    if shape != tuple(own.shape):
+        raise InputError(f"{source}: tensor {name} has shape {shape}, its config.json says {tuple(own.shape)}")
 
 
 def _extra(settings: Config, trained: bool) -> nn.Module | None:
@@ -132,7 +173,7 @@ def load(place: str | Path) -> tuple[Trio, Config, int]:
     """
     folder = _find(place)
     settings = config.read(folder / "config.json")
-    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    about = reading.json_of(folder / "config.json")
     if about.get("format") != FORMAT:
         seen = about.get("format")
         raise InputError(f"{folder / 'config.json'} has format {seen!r}: this version reads {FORMAT}")
@@ -140,6 +181,7 @@ def load(place: str | Path) -> tuple[Trio, Config, int]:
     step = about.get("step", 0)
     if not isinstance(step, int):
         raise InputError(f"{folder / 'config.json'} has step {step!r}: a whole number is expected")
+    check_shapes(settings, folder / WEIGHTS)
     trio = plain_networks(settings)
     fill(trio, tensors.load(folder / WEIGHTS), str(folder / WEIGHTS))
     return trio.eval().requires_grad_(False), settings, step
@@ -158,7 +200,7 @@ def _check_whole(folder: Path) -> None:
         InputError: naming the file that is missing or altered.
     """
     try:
-        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sums = reading.json_of(folder / MANIFEST)
     except FileNotFoundError:
         raise InputError(f"{folder / MANIFEST} is missing: fetch or copy the model whole") from None
     except (OSError, ValueError) as error:
@@ -170,7 +212,11 @@ def _check_whole(folder: Path) -> None:
         there, told = (folder / name).is_file(), sums.get(name)
         if not there and told is not None:
             raise InputError(f"{folder / name} is missing: fetch or copy the model whole")
-        if there and tensors.sha256(folder / name) != told:
+        try:
+            altered = there and tensors.sha256(folder / name) != told
+        except OSError as error:
+            raise InputError(f"{folder / name} cannot be read ({error.strerror}): fetch it again") from None
+        if altered:
             raise InputError(f"{folder / name} is not what was saved with the model: fetch or copy it again")
 
 
@@ -184,10 +230,10 @@ def load_scores(place: str | Path) -> TrainingScores | None:
     if not path.is_file():
         return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = reading.json_of(path)
         quantiles = np.asarray(kept["log_density_quantiles"], dtype=np.float64)
         scores = TrainingScores(quantiles, int(kept["images"]), str(kept["data"]), str(kept["fingerprint"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
         raise InputError(
             f"{path} is damaged ({error}): give score --reference TRAINING-IMAGES, or fetch the model again"
         ) from None
@@ -204,15 +250,12 @@ def fill(trio: Trio, weights: dict[str, Tensor], source: str) -> None:
         InputError: naming the first tensor that does not.
     """
     own = trio.state_dict()
-    for name in own.keys() ^ weights.keys():
-        problem = "is missing" if name in own else "belongs to other networks"
-        raise InputError(f"{source}: tensor {name} {problem}; weights and config.json do not match")
+    _check_names(own, weights, source)
     for name, tensor in weights.items():
-        if tensor.shape != own[name].shape:
-            seen, told = tuple(tensor.shape), tuple(own[name].shape)
-            raise InputError(f"{source}: tensor {name} has shape {seen}, its config.json says {told}")
+        _check_shape(name, tuple(tensor.shape), own[name], source)
         if tensor.is_floating_point() != own[name].is_floating_point():
             raise InputError(f"{source}: tensor {name} is {tensor.dtype}, and {own[name].dtype} is expected")
+        tensor = tensor.to(own[name].dtype)  # float8 tells of no infinity, and float64 may become one
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise InputError(f"{source}: tensor {name} holds NaN or infinity; the model is damaged")
         own[name].copy_(tensor)

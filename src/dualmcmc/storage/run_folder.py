@@ -12,13 +12,12 @@ tensorboard/         the log lines, for TensorBoard
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualmcmc import __version__, config
+from dualmcmc import __version__, config, reading
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Config
 from dualmcmc.storage.files import tidy, write_json, write_text
@@ -128,12 +127,26 @@ class RunFolder:
             )
 
     def read_about(self) -> dict[str, Any]:
-        """What config.json says beside the settings."""
-        about: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        """What config.json says beside the settings.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        place = self.path / "config.json"
+        try:
+            about: dict[str, Any] = reading.json_of(place, finite=True)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{place} is damaged ({error}): restore it from a copy") from None
         return about
 
     def continue_with(self, settings: Config) -> None:
-        """Keeps the settings that a resumed run goes on with; lengths and intervals may have changed."""
+        """Keeps the settings that a resumed run goes on with; lengths and intervals may have changed.
+
+        Raises:
+            InputError: a file that the run adds to is damaged; nothing was written.
+        """
+        self.read_metrics()
+        self.read_log()
         tidy(self.path, "config.json", "log.jsonl", "owner.json")  # of a process that was killed
         write_json(self.path / "config.json", {**self.read_about(), "config": config.to_dict(settings)})
 
@@ -144,7 +157,7 @@ class RunFolder:
         with turn(self.metrics):
             tidy(self.path, self.metrics.name)
             entries = self.read_metrics()
-            kept = [entry for entry in entries.get("training", []) if entry.get("step", 0) <= step]
+            kept = [entry for entry in entries.get("training", []) if _step(entry) <= step]
             write_json(self.metrics, {**entries, "training": kept})
 
     def cut_log(self, step: int) -> None:
@@ -152,13 +165,37 @@ class RunFolder:
         if not self.log.exists():
             return
         kept = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
+        for line in self.read_log():
             try:
-                if json.loads(line)["step"] <= step:
+                if reading.parse(line)["step"] <= step:
                     kept.append(line)
             except (ValueError, KeyError, TypeError):
                 continue  # the line a killed process was writing
         write_text(self.log, "".join(f"{line}\n" for line in kept))
+
+    def read_log(self) -> list[str]:
+        """The log's lines; none if there is no log.
+
+        Raises:
+            InputError: it cannot be read, or is too large.
+        """
+        try:
+            return reading.lines_of(self.log)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InputError(f"{self.log} cannot be read ({error.strerror}): mend it, or move it away") from None
+
+    def check_inside(self) -> None:
+        """Refuses a run in which a link leads out of it: what is written there would land elsewhere.
+
+        Raises:
+            InputError: naming the link.
+        """
+        home = self.path.resolve()
+        for entry in sorted(self.path.iterdir()) if self.path.is_dir() else ():
+            if entry.is_symlink() and not entry.resolve().is_relative_to(home):
+                raise InputError(f"{entry} is a link that leads out of the run: put what it names in its place")
 
     def read_metrics(self) -> dict[str, list[dict[str, Any]]]:
         """The evaluations of metrics.json by name, oldest first; none if there is no such file.
@@ -168,13 +205,11 @@ class RunFolder:
         """
         path = self.metrics
         try:
-            entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except ValueError as error:
+            entries = reading.json_of(path, finite=True) if path.exists() else {}
+        except (ValueError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}): mend it, or move it away") from None
-        if not isinstance(entries, dict) or not all(
-            isinstance(listed, list) and all(isinstance(entry, dict) for entry in listed)
-            for listed in entries.values()
-        ):
+        lists = entries.values() if isinstance(entries, dict) else [None]
+        if not all(isinstance(x, list) and all(isinstance(entry, dict) for entry in x) for x in lists):
             raise InputError(f"{path} does not hold a list of evaluations for each name: mend it, or move it away")
         return entries
 
@@ -188,6 +223,12 @@ class RunFolder:
             entries = self.read_metrics()
             entries.setdefault(name, []).append(entry)
             write_json(self.metrics, entries)
+
+
+def _step(entry: dict[str, Any]) -> int:
+    """An evaluation's step; of one that does not say, 0."""
+    step = entry.get("step")
+    return step if isinstance(step, int) else 0
 
 
 def _made_first(entry: Path) -> bool:

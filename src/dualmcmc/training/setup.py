@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import torch
 from torch import nn
@@ -230,7 +230,50 @@ def restore(
     """
     checkpoint, passed_over = checkpoints.newest(run.checkpoints, before)
     source = str(run.checkpoints / f"step-{checkpoint.step}")
+    _check_state(checkpoint.state, source)
     pretrained.fill(trio, checkpoint.parts["weights"], source)
     pretrained.fill(average.trio, checkpoint.parts["average"], source)
     optimisation.load_state_tensors(trio, optimiser, checkpoint.parts["optimiser"])
     return checkpoint, passed_over
+
+
+def _check_state(state: dict[str, Any], source: str) -> None:
+    """Refuses counters, a best value, divergences and ranges that none of this library's runs has.
+
+    Raises:
+        InputError: naming the first such.
+    """
+    attempt, spent, best = (state.get(name) for name in ("attempt", "seconds", "best"))
+    trips, guard = state.get("trips"), state.get("guard")
+    sound = {
+        "trips": isinstance(trips, list)
+        and all(isinstance(t, dict) and _whole(t.get("diverged_at")) and _whole(t.get("back_to")) for t in trips),
+        "guard": isinstance(guard, dict) and _ranges(guard),
+        "owed": isinstance(state.get("owed"), bool),
+        "stream": state.get("stream") is None or isinstance(state["stream"], dict),
+        "attempt": _whole(attempt),
+        "seconds": _number(spent) and spent >= 0,
+        "best": best is None
+        or (isinstance(best, dict) and _whole(best.get("step")) and _number(best.get("value"))),
+    }
+    for name, good in sound.items():
+        if not good:
+            raise InputError(f"{source}/state.json: {name} is none that a run has; resume from another checkpoint")
+
+
+def _ranges(guard: dict[str, Any]) -> bool:
+    """Whether a guard can be restored from it."""
+    largest, marks = guard.get("largest"), guard.get("marks")
+    if not (_whole(guard.get("seen")) and isinstance(largest, dict) and isinstance(marks, list)):
+        return False
+    if not all(isinstance(m, list) and len(m) == 2 and _whole(m[0]) and isinstance(m[1], dict) for m in marks):
+        return False
+    return all(_number(value) for named in (largest, *(mark[1] for mark in marks)) for value in named.values())
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
