@@ -240,7 +240,7 @@ def update_time(w: Work, processes: int, share: int, a: Assumed) -> Time:
 
 
 COUNTS = (1, 8, 64, 256, 1024)
-SHARE, BATCH = 128, 1024
+SHARE, BATCH = 64, 1024
 """Images on each process where the batch grows with their number; images in all where it does not."""
 
 
