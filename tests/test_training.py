@@ -288,9 +288,7 @@ def test_a_signal_does_not_wait_for_an_evaluation_which_a_resumed_run_makes(
     assert_same(checkpoint(run_path, 6), checkpoint(whole, 6))
 
 
-def test_a_signal_while_drawing_puts_off_pictures_only(
-    run_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_while_drawing_puts_off_pictures_only(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluated at 4, stopped while drawing there: one evaluation of 4, in metrics and log, and its pictures."""
     changes = {"run.evaluate_every": 4, "run.sample_every": 4}
     draw, calls = occasions.Occasions.draw, []
