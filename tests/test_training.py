@@ -288,6 +288,29 @@ def test_a_signal_does_not_wait_for_an_evaluation_which_a_resumed_run_makes(
     assert_same(checkpoint(run_path, 6), checkpoint(whole, 6))
 
 
+def test_a_signal_while_drawing_puts_off_pictures_only(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluated at 4, stopped while drawing there: one evaluation of 4, in metrics and log, and its pictures."""
+    changes = {"run.evaluate_every": 4, "run.sample_every": 4}
+    draw, calls = occasions.Occasions.draw, []
+
+    def interrupted(self: occasions.Occasions, done: int) -> None:
+        calls.append(done)
+        with self.signals.at_once():
+            if len(calls) == 1:
+                signal.raise_signal(signal.SIGTERM)
+        draw(self, done)
+
+    monkeypatch.setattr(occasions.Occasions, "draw", interrupted)
+    assert main(["train", *flags(changes), "--out", str(run_path)]) == 130
+    assert checkpoints.newest(run_path / "checkpoints")[0].state["owed"] == ["draw"]
+    assert list((run_path / "samples").glob("*")) == []
+    assert main(["train", *flags(changes), "--out", str(run_path), "--resume"]) == 0
+    assert calls == [4, 4, 6]
+    evaluated = [entry["step"] for entry in json.loads((run_path / "metrics.json").read_text())["training"]]
+    assert evaluated == [line["step"] for line in log(run_path, "evaluation")] == [4, 6]
+    assert (run_path / "samples" / "step-0000004.png").exists()
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(base: Path, run_path: Path) -> None:
     """Killed with nothing but its folder, a run can be started there; with a config.json, resumed."""
     (run_path / "checkpoints").mkdir(parents=True)

@@ -35,6 +35,10 @@ class Due(NamedTuple):
     save: bool
     draw: bool
 
+    def looks(self) -> list[str]:
+        """Those of evaluate and draw that are."""
+        return [name for name in ("evaluate", "draw") if getattr(self, name)]
+
 
 def due(run: Run, done: int, last: bool) -> Due:
     """What is due after `done` updates; at the last one, everything that is on."""
@@ -63,24 +67,30 @@ class Occasions:
     """The method's, of all processes, as it is at the step that is due (`Teaching.memory`)."""
 
     def after(self, done: int, last: bool) -> None:
-        """Whatever is due after `done` updates; a signal puts off what writes nothing yet."""
+        """Whatever is due after `done` updates; a signal puts off looks, which write nothing before their end."""
         now = due(self.config.run, done, last)
-        self.state["owed"] = False
-        try:
-            if now.evaluate:
-                self.evaluate(done)
-            if now.save:
-                self.save(done)
-            if now.draw:
-                self.draw(done)
-        except Interrupted:
-            self.postpone(done, last)
+        self._look(done, now.looks(), save=now.save)
 
     def postpone(self, done: int, last: bool) -> None:
         """A checkpoint now; the looks that are due, when the run is resumed."""
-        now = due(self.config.run, done, last)
-        self.state["owed"] = now.evaluate or now.draw
-        self.save(done)
+        self.state["owed"] = due(self.config.run, done, last).looks()
+        self.save(done, stopping=True)
+
+    def _look(self, done: int, looks: list[str], *, save: bool) -> None:
+        """An evaluation and pictures, if asked for, and a checkpoint between them."""
+        self.state["owed"] = []
+        left = list(looks)
+        try:
+            if "evaluate" in left:
+                self.evaluate(done)
+                left.remove("evaluate")
+            if save:
+                self.save(done)
+            if "draw" in left:
+                self.draw(done)
+        except Interrupted:
+            self.state["owed"] = left
+            self.save(done, stopping=True)
 
     def model(self, step: int) -> Model:
         """The averaged networks as they are now; they share storage with the average."""
@@ -131,8 +141,10 @@ class Occasions:
             f"(best {self.state['best']['value']:.4f} at step {self.state['best']['step']})"
         )
 
-    def save(self, done: int) -> None:
+    def save(self, done: int, *, stopping: bool = False) -> None:
         """A complete checkpoint, older ones pruned; the model folder too, where no evaluation decides it.
+
+        A run that is `stopping` leaves a model as it is, but one that has none yet is not left without.
 
         Raises:
             TrainingError: it could not be written; earlier checkpoints are intact.
@@ -147,7 +159,8 @@ class Occasions:
         checkpoints.save(self.run.checkpoints, done, parts, state)
         best = self.state["best"]
         checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
-        if done and (not self.config.run.evaluate_every or not self.run.model.exists()):
+        decides = not self.config.run.evaluate_every and not stopping
+        if done and (decides or not self.run.model.exists()):
             model = self.model(done)
             self._calibrate(model)
             self._export(model)
@@ -160,9 +173,10 @@ class Occasions:
         """
         best = self.state["best"]
         checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
-        if self.state["owed"]:
-            self.run.cut_metrics(done - 1)
-            self.after(done, done == self.config.run.steps)
+        if owed := self.state["owed"]:
+            if "evaluate" in owed:
+                self.run.cut_metrics(done - 1)
+            self._look(done, owed, save=True)
         self.ensure_saved(done)
 
     def rewind(self, done: int, told: dict[str, Any]) -> None:

@@ -192,7 +192,7 @@ def new_state() -> dict[str, Any]:
         "seconds": 0.0,  # spent on updates, by this process's clock
         "trips": [],  # the divergences gone back from
         "guard": {"seen": 0, "largest": {}, "marks": []},  # ranges of figures
-        "owed": False,  # whether a signal put this step's looks off
+        "owed": [],  # which of this step's looks a signal put off
         "stream": None,  # where the processes were in a stream of images
     }
 
@@ -249,7 +249,7 @@ def _check_state(state: dict[str, Any], source: str) -> None:
         "trips": isinstance(trips, list)
         and all(isinstance(t, dict) and _whole(t.get("diverged_at")) and _whole(t.get("back_to")) for t in trips),
         "guard": isinstance(guard, dict) and _ranges(guard),
-        "owed": isinstance(state.get("owed"), bool),
+        "owed": state.get("owed") in ([], ["evaluate"], ["draw"], ["evaluate", "draw"]),
         "stream": state.get("stream") is None or isinstance(state["stream"], dict),
         "attempt": _whole(attempt),
         "seconds": _number(spent) and spent >= 0,
