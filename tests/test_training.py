@@ -43,7 +43,7 @@ from dualmcmc.sampling import Synthesis
 from dualmcmc.settings import Adam, Optim
 from dualmcmc.storage import checkpoints, files, pretrained
 from dualmcmc.teaching import DualMCMCTeaching, Losses, dual_mcmc
-from dualmcmc.training import evaluation, occasions, optimisation, setup
+from dualmcmc.training import evaluation, occasions, optimisation, setup, stopping
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -286,6 +286,23 @@ def test_a_signal_does_not_wait_for_an_evaluation_which_a_resumed_run_makes(
     drawn = [sorted(path.name for path in (place / "samples").iterdir()) for place in (run_path, whole)]
     assert drawn[0] == drawn[1]
     assert_same(checkpoint(run_path, 6), checkpoint(whole, 6))
+
+
+def test_signals_that_repeat_the_first_do_not_stop_at_once(run_path: Path) -> None:
+    """As under torchrun, which passes on what a scheduler sent to all: any SIGTERM, and Ctrl-C's echo."""
+    numbers = [signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGTERM]
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 3, lambda _, losses: ([signal.raise_signal(number) for number in numbers], losses)[1])
+        assert main(["train", *flags(), "--out", str(run_path)]) == 130
+    assert checkpoints.steps(run_path / "checkpoints") == [0, 2, 3]
+
+
+def test_a_later_ctrl_c_stops_at_once(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "PATIENCE", -1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 3, lambda _, losses: ([signal.raise_signal(signal.SIGINT) for _ in "ab"], losses)[1])
+        assert main(["train", *flags(), "--out", str(run_path)]) == 130
+    assert checkpoints.steps(run_path / "checkpoints") == [0, 2]
 
 
 def test_a_signal_while_drawing_puts_off_pictures_only(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+PATIENCE = 2.0
+"""Seconds after a first signal in which a Ctrl-C is its echo: launchers pass on what they and we both got."""
+
 
 class Signals:
-    """Notes SIGINT and SIGTERM, to be acted on between updates; a second one acts at once. A context manager.
+    """Notes SIGINT and SIGTERM, to be acted on between updates; a later Ctrl-C acts at once. A context manager.
 
     Outside the main thread, where Python allows no handlers, it notes nothing.
     """
 
     def __init__(self) -> None:
         self.came = 0
+        self._when = 0.0
         self._waiting = True
         self._before: dict[int, object] = {}
 
@@ -33,8 +38,10 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.came:
-            raise KeyboardInterrupt("stopped at once; the last checkpoint is intact")
-        self.came = number
+            if number == signal.SIGINT and time.monotonic() - self._when > PATIENCE:
+                raise KeyboardInterrupt("stopped at once; the last checkpoint is intact")
+            return
+        self.came, self._when = number, time.monotonic()
         if not self._waiting:
             raise Interrupted
 
