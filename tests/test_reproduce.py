@@ -353,6 +353,18 @@ def test_a_cell_that_fails_leaves_the_others_to_go_on(small: None, tmp_path: Pat
     assert all(table_of(tmp_path)["ours", "fd_pixels_40"].values())
 
 
+def test_a_cell_that_went_back_from_a_divergence_says_so(small: None, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 3, lambda _, losses: losses._replace(energy=losses.energy * torch.nan))
+        again("table7", tmp_path)
+    for _ in range(2):
+        found = table_of(tmp_path)
+        assert all(found["ours", "fd_pixels_40"].values())
+        assert found["ours", "remark"]["nef=256"] == "training diverged and went back 1 times"
+        assert found["ours", "remark"]["nef=512"] == ""
+        again("table7", tmp_path)
+
+
 def test_cells_are_measured_anew_but_not_trained_anew_when_another_measurement_is_asked_for(
     small: None, made: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from dualmcmc.reproduce import measured, table
 from dualmcmc.reproduce.folder import SweepFolder
 from dualmcmc.reproduce.job import Job
 from dualmcmc.reproduce.sweeps import Cell
+from dualmcmc.storage import checkpoints
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.tasks import running
 from dualmcmc.tasks.ood import TABLE_8
@@ -63,6 +64,9 @@ def carry_out(job: Job, *, say: Say, quiet: bool = True) -> Outcome:
         remarks = _check_data(job, folder)
         if processes.main:
             processes.wait()
+    for cell in job.cells:
+        if states[cell.name] == "done":
+            remarks |= _went_back(job, cell, folder)
     processes.wait()  # all have seen the folder as it was
     if processes.main:
         folder.begin(job)
@@ -93,6 +97,7 @@ def carry_out(job: Job, *, say: Say, quiet: bool = True) -> Outcome:
         else:
             if processes.main:
                 folder.write(cell, {**entry, "measuring": job.measuring(cell, protocol)})
+            remarks |= _went_back(job, cell, folder)
             say(f"{place}, done in {monotonic() - began:.0f} s")
         if processes.main:
             table.write(job, folder, protocol, remarks)
@@ -100,6 +105,14 @@ def carry_out(job: Job, *, say: Say, quiet: bool = True) -> Outcome:
     if processes.main and job.sweep.drawing:
         _copy_drawing(job, folder)
     return Outcome(table.read(job, folder, protocol, remarks), failed, processes.main)
+
+
+def _went_back(job: Job, cell: Cell, folder: SweepFolder) -> dict[str, str]:
+    """A remark on a cell whose training diverged on its way: its rates are no longer those of its line."""
+    if job.run is not None:
+        return {}
+    count = len(checkpoints.newest(folder.run(cell).checkpoints)[0].state["trips"])
+    return {cell.name: f"training diverged and went back {count} times"} if count else {}
 
 
 def _check_data(job: Job, folder: SweepFolder) -> dict[str, str]:
