@@ -38,7 +38,7 @@ KINDS = {
     "corruptions": Kind("one file of a checkpoint or model damaged", 1000, 60),
     "divergences": Kind("a divergence, of each kind", 20, 1),
     "unstable": Kind("a rate 100 times too large, with the guard and without", 3, 1),
-    "plants": Kind("code and names that lead out, planted in files", 24, 24),
+    "plants": Kind("code and names that lead out, planted in files", 58, 58),
     "fuzzing": Kind("fuzzed configurations, command lines and files", 5000, 150),
     "processes": Kind("2 processes against 1, in float64 and float32", 1, 1),
 }

@@ -24,7 +24,7 @@ from tiny import tiny
 from dualmcmc import limits, npy, reading
 from dualmcmc.config import from_dict, to_dict
 from dualmcmc.data import load
-from dualmcmc.data.hub import _bytes
+from dualmcmc.data.hub import contents
 from dualmcmc.data.picture import decode
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Images
@@ -329,12 +329,12 @@ def test_a_hub_set_reads_no_file_of_this_machine_but_what_was_fetched(
     for path in (secret, fetched):
         path.write_bytes(b"pixels")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(fetched.parent))
-    assert _bytes(None, str(fetched)) == b"pixels"
+    assert contents(None, str(fetched)) == b"pixels"
     for place in (secret, fetched.parent / ".." / "secret.png", Path("/dev/zero")):
         with pytest.raises(PermissionError, match="no file of the Hugging Face cache"):
-            _bytes(None, str(place))
-    assert _bytes(b"own", str(secret)) == b"own"
-    assert _bytes(None, None) == b""
+            contents(None, str(place))
+    assert contents(b"own", str(secret)) == b"own"
+    assert contents(None, None) == b""
 
 
 def test_what_never_ends_is_no_file(tmp_path: Path) -> None:

@@ -305,6 +305,103 @@ def test_a_later_ctrl_c_stops_at_once(run_path: Path, monkeypatch: pytest.Monkey
     assert checkpoints.steps(run_path / "checkpoints") == [0, 2]
 
 
+def test_signals_that_interrupt_one_evaluation_twice_lose_nothing(
+    run_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the evaluation of 4, and again when it is made up for: no update is made before it has been."""
+    changes = {"run.evaluate_every": 2}
+    whole = run_path.with_name("whole")
+    train(whole, changes)
+    evaluate, calls = occasions.small_evaluation, []
+
+    def interrupted(*args: Any) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) in (2, 3):
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate(*args)
+
+    monkeypatch.setattr(occasions, "small_evaluation", interrupted)
+    assert main(["train", *flags(changes), "--out", str(run_path)]) == 130
+    for code in (130, 0):
+        found = checkpoints.newest(run_path / "checkpoints")[0]
+        assert (found.step, found.state["owed"]) == (4, ["evaluate"])
+        assert main(["train", *flags(changes), "--out", str(run_path), "--resume"]) == code
+    assert (run_path / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
+
+
+def test_a_signal_in_the_last_update_leaves_the_last_looks_to_a_resumed_run(run_path: Path) -> None:
+    changes = {"run.evaluate_every": 4}
+    with pytest.MonkeyPatch.context() as patch:
+        at_update(patch, 6, lambda _, losses: (signal.raise_signal(signal.SIGTERM), losses)[1])
+        assert main(["train", *flags(changes), "--out", str(run_path)]) == 130
+    assert checkpoints.newest(run_path / "checkpoints")[0].step == 6
+    assert main(["train", *flags(changes), "--out", str(run_path), "--resume"]) == 0
+    evaluated = json.loads((run_path / "metrics.json").read_text())["training"]
+    assert [entry["step"] for entry in evaluated] == [4, 6]
+
+
+def test_a_budget_of_time_ends_with_everything_that_is_due(
+    run_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows an update's figures takes most of the time here, and is when the budget is spent."""
+    update = optimisation.Average.update
+
+    def slow(self: optimisation.Average, *args: Any) -> None:
+        time.sleep(0.1)
+        update(self, *args)
+
+    monkeypatch.setattr(optimisation.Average, "update", slow)
+    changes = {"run.minutes": 0.35 / 60, "run.evaluate_every": 100, "run.steps": 100, "run.checkpoint_every": 50}
+    train(run_path, changes)
+    last = log(run_path)[-1]["step"]
+    assert 1 <= last < 20
+    assert checkpoints.newest(run_path / "checkpoints")[0].step == last
+    assert [entry["step"] for entry in json.loads((run_path / "metrics.json").read_text())["training"]] == [last]
+
+
+def test_a_checkpoint_that_was_passed_over_is_kept_aside(run_path: Path) -> None:
+    """Perhaps it could only not be read that day: --resume goes on before it, and removes nothing."""
+    train(run_path)
+    state = run_path / "checkpoints" / "step-6" / "state.json"
+    state.write_text(state.read_text().replace('"attempt": 0', '"attempt": 1'))
+    before = listing(run_path / "checkpoints" / "step-6")
+    train(run_path, resume=True)
+    assert listing(run_path / "checkpoints" / "unusable-step-6") == before
+    assert checkpoints.fault(run_path / "checkpoints" / "step-6") is None
+
+
+def test_a_checkpoint_that_is_replaced_is_there_whatever_happens(tmp_path: Path) -> None:
+    """A second Ctrl-C between the two renames, or a kill there: the old one is put back."""
+    checkpoints.save(tmp_path, 3, {part: {} for part in PARTS}, {"best": None})
+    with pytest.MonkeyPatch.context() as patch:
+        rename, calls = Path.rename, []
+
+        def interrupted(self: Path, target: Path) -> Path:
+            calls.append(1)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return rename(self, target)
+
+        patch.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(tmp_path, 3, {part: {} for part in PARTS}, {"best": None})
+    assert checkpoints.fault(tmp_path / "step-3") is None
+    (tmp_path / "step-3").rename(tmp_path / ".step-3.77.old")
+    checkpoints.mend(tmp_path)
+    assert checkpoints.fault(tmp_path / "step-3") is None
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_link_anywhere_in_a_run_is_refused_before_anything_is_written(copied: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(b"mine")
+    (copied / "samples").mkdir(exist_ok=True)
+    (copied / "samples" / "step-0000008.png").symlink_to(outside)
+    with pytest.raises(InputError, match="leads out of the run"):
+        train(copied, {"run.steps": 8, "run.sample_every": 8}, resume=True)
+    assert outside.read_bytes() == b"mine"
+
+
 def test_a_signal_while_drawing_puts_off_pictures_only(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluated at 4, stopped while drawing there: one evaluation of 4, in metrics and log, and its pictures."""
     changes = {"run.evaluate_every": 4, "run.sample_every": 4}

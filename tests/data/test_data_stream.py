@@ -16,7 +16,19 @@ from PIL import Image
 from shards import numbers, parquet, picture
 
 from dualmcmc import InputError
-from dualmcmc.data import Stream, StreamError, folders, holdout, hub, load, open_stream, parse, store, stream
+from dualmcmc.data import (
+    Stream,
+    StreamError,
+    folders,
+    holdout,
+    hub,
+    hub_stream,
+    load,
+    open_stream,
+    parse,
+    store,
+    stream,
+)
 from dualmcmc.data import parquet as parquets
 from dualmcmc.data.source import Item, Shard, Split, of_shards
 from dualmcmc.data.sources import open_source
@@ -345,9 +357,25 @@ def test_pictures_that_a_hub_set_keeps_as_files_are_fetched(
     found = [{"picture": {"bytes": None, "path": str(path)}} for path in sorted(Path(pictures).rglob("*.png"))]
     streamed = datasets.IterableDataset.from_generator(lambda: iter(found), features=files)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": streamed})
+    with pytest.raises((InputError, StreamError), match="Hugging Face cache"):  # no other file is read
+        open_stream("stream:hf:some/set:all", RULE, seed=0).take(130)
+    monkeypatch.setattr(hub, "_fetched", lambda: [Path(pictures)])
     assert sorted(numbers(open_stream("stream:hf:some/set:all", RULE, seed=0).take(130).pixels)) == list(
         range(130)
     )
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/etc/hostname", "file:///etc/hostname", "zip://a.png::/etc/hostname", "zip://a::https://x.example/a.zip"],
+)
+def test_a_streamed_row_names_no_file_outside_the_hub(place: str) -> None:
+    with pytest.raises(PermissionError):
+        hub_stream._bytes(None, place)
+
+
+def test_an_empty_row_is_one_bad_picture() -> None:
+    assert hub.contents(*hub.picture_of(None)) == b""
 
 
 # -- references ------------------------------------------------------------------------------------

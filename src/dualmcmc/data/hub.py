@@ -135,11 +135,15 @@ def _check_commit(title: str, repo: str, revision: str, sets: dict[str, Any]) ->
 def _items(title: str, rows: Any, column: str | None) -> Iterator[Item]:
     encoded, column, label = encoded_rows(title, rows, column)
     for row, value in enumerate(encoded):
-        content, path = value[column]["bytes"], value[column]["path"]
+        content, path = picture_of(value[column])
         name = Path(path).name if path else str(row)
-        yield Item(
-            name, f"{title}, image {row}", partial(_bytes, content, path), None if label is None else value[label]
-        )
+        read = partial(contents, content, path)
+        yield Item(name, f"{title}, image {row}", read, None if label is None else value[label])
+
+
+def picture_of(picture: dict[str, Any] | None) -> tuple[bytes | None, str | None]:
+    """Contents and path of a row's picture; of an empty row, no contents, which is one bad picture."""
+    return (b"", None) if picture is None else (picture["bytes"], picture["path"])
 
 
 def encoded_rows(title: str, rows: Any, column: str | None) -> tuple[Any, str, str | None]:
@@ -168,7 +172,7 @@ def _label_feature(features: Any) -> str | None:
     return next((name for name in ("label", "labels") if name in whole), next(iter(classes), None))
 
 
-def _bytes(content: bytes | None, path: str | None) -> bytes:
+def contents(content: bytes | None, path: str | None) -> bytes:
     """A row's picture: its own bytes, or a file that the libraries have fetched, and no other of this machine.
 
     Raises:

@@ -1,18 +1,20 @@
 """Data sets of the Hugging Face hub as streams: the library `datasets` fetches rows as they are read.
 
 A shard is what that library calls one, mostly a file of the set. Nobody knows beforehand how many rows a shard
-has, so positions, by which a set of `train` alone is divided, are counted in each anew (`source.py`). The
-commit is looked up once, so that all processes, and a resumed run, read the same files.
+has, so positions, by which a set of `train` alone is divided, are counted in each anew (`source.py`). Without
+`@revision` each process, and a resumed run, takes the newest commit; pin one to read the same files.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dualmcmc import limits
 from dualmcmc.data import hub
 from dualmcmc.data.named import NAMED
 from dualmcmc.data.source import Item, Shard, Source, Split, of_shards, source
@@ -88,7 +90,7 @@ def _items(
             raise InputError(f"{title}, shard {shard}, row {row} cannot be read ({_reason(error)})") from error
         if value is None:
             return
-        content, path = value[column]["bytes"], value[column]["path"]
+        content, path = hub.picture_of(value[column])
         name = f"{shard}:{row}" + (f":{Path(path).name}" if path else "")
         where = f"{title}, shard {shard}, row {row}"
         yield Item(name, where, partial(_bytes, content, path), None if label is None else value[label])
@@ -96,14 +98,16 @@ def _items(
 
 
 def _bytes(content: bytes | None, path: str | None) -> bytes:
-    if content is not None or path is None:
-        return content or b""
+    if content is not None or not path or not path.rpartition("::")[2].startswith("hf://"):
+        return hub.contents(content, path)
     import fsspec  # that of `datasets`, for places such as zip://a.png::hf://...
 
     try:
         with fsspec.open(path, "rb") as file:
-            read: bytes = file.read()
-            return read
+            read: bytes = file.read(limits.PICTURE_BYTES + 1)
+        if len(read) > limits.PICTURE_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {limits.PICTURE_BYTES:,} bytes", path[:300])
+        return read
     except OSError:
         raise
     except Exception as error:

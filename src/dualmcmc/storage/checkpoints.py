@@ -83,19 +83,50 @@ def steps(folder: Path) -> list[int]:
 
 
 def prune(folder: Path, keep: int, best: int | None, done: int) -> None:
-    """Keeps the newest `keep` checkpoints up to step `done` and that of step `best`; removes all others.
+    """Keeps the newest `keep` checkpoints up to step `done`, that of step `best`, and what was best by those.
 
-    Later ones are damaged or undone: a run that is at step `done` has left them. What killed saves left goes too.
+    All others are removed; later ones are undone: a run that is at step `done` has left them. What killed saves
+    left goes too.
     """
-    for leftover in [*folder.glob(".step-*.tmp"), *folder.glob(".step-*.old")]:
+    mend(folder)
+    for leftover in folder.glob(".step-*.tmp"):
         shutil.rmtree(leftover)
     tidy(folder, "index.json")
     there = steps(folder)
     kept = {step for step in there if step <= done}
-    kept = set(sorted(kept)[-keep:]) | (kept & {best})
+    newest_ones = sorted(kept)[-keep:]
+    kept = set(newest_ones) | (kept & {best, *(_best(folder / f"step-{step}") for step in newest_ones)})
     for step in set(there) - kept:
         shutil.rmtree(folder / f"step-{step}")
     write_json(folder / "index.json", {"latest": max(kept, default=None), "best": best if best in kept else None})
+
+
+def _best(place: Path) -> int | None:
+    """The step that was best by the time of a checkpoint; None if there was none, or it cannot be read."""
+    try:
+        best = state(place)["best"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return best["step"] if best else None
+
+
+def mend(folder: Path) -> None:
+    """Puts back what a process killed while it replaced a checkpoint had moved out of the way."""
+    for leftover in folder.glob(".step-*.old"):
+        place = folder / leftover.name.split(".")[1]
+        if place.exists():
+            shutil.rmtree(leftover)
+        else:
+            leftover.rename(place)
+
+
+def put_aside(folder: Path, done: int) -> None:
+    """Renames checkpoints after step `done`, which could not be used, to `unusable-step-N`: they are kept."""
+    for step in steps(folder):
+        if step > done:
+            aside = folder / f"unusable-step-{step}"
+            shutil.rmtree(aside, ignore_errors=True)
+            (folder / f"step-{step}").rename(aside)
 
 
 def state(place: Path) -> dict[str, Any]:

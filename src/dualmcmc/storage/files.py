@@ -78,6 +78,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
         _flush(path.parent)
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -220,6 +220,15 @@ def _check_whole(folder: Path) -> None:
             raise InputError(f"{folder / name} is not what was saved with the model: fetch or copy it again")
 
 
+def step_of(folder: Path) -> int | None:
+    """The training step of the model in a folder; None if there is none."""
+    try:
+        step = reading.json_of(folder / "config.json")["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return step if isinstance(step, int) else None
+
+
 def load_scores(place: str | Path) -> TrainingScores | None:
     """The training images' score quantiles that a model folder keeps; None if it has none.
 

@@ -120,7 +120,7 @@ class RunFolder:
         Raises:
             InputError: config.json was altered.
         """
-        if checkpoint.state["settings"] != config.identity(settings):
+        if checkpoint.state.get("settings") != config.identity(settings):
             raise InputError(
                 f"{self.path / 'config.json'} was altered: its settings are not those that the checkpoint of step "
                 f"{checkpoint.step} was saved under; restore it from a copy"
@@ -193,7 +193,7 @@ class RunFolder:
             InputError: naming the link.
         """
         home = self.path.resolve()
-        for entry in sorted(self.path.iterdir()) if self.path.is_dir() else ():
+        for entry in sorted(self.path.rglob("*")) if self.path.is_dir() else ():
             if entry.is_symlink() and not entry.resolve().is_relative_to(home):
                 raise InputError(f"{entry} is a link that leads out of the run: put what it names in its place")
 

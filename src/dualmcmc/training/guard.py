@@ -5,7 +5,8 @@
                      checkpoints (`guard.collapse`)
     out of range     gap and size of h, movements of chains, gradient norms: beyond `guard.range` times the largest
                      value that had been seen some time ago; the share of pixels of x- far outside [-1, 1]: beyond
-                     `guard.saturation`, and twice that largest, which is 0 for most methods
+                     `guard.saturation`, and twice that largest, which is 0 for most methods; norms of
+                     weights, at checkpoints
 
 The largest value forgets by half every `HALF_LIFE` updates. "Some time ago" is at the newest checkpoint, or at one
 of those of the `HORIZON` updates before it, whichever had the least: what doubles every fifty updates would carry
@@ -30,10 +31,12 @@ RANGED = ("energy_gap_size", "energy_size_h", "data_chain_moved", "latent_chain_
 """Figures that have a range, beside the norms of gradients."""
 REMEMBERED = 200
 """Updates that a diagnosis looks back on."""
+LEVEL = 0.01
+"""Of `optim.max_energy_gap`: no size of h below is out of range; the level of h is arbitrary and begins near 0."""
 SATURATING = 2.0
 """Times its largest share of far pixels, at which a method that has always had many has more than before."""
 UNEASY = 0.1
-"""The share of its limit from which on a signal is no longer calm; ordinary values are at most a fiftieth."""
+"""The share of its limit from which on a signal is no longer calm; most ordinary values are below a fiftieth."""
 
 
 class Trip(NamedTuple):
@@ -62,7 +65,8 @@ class Guard:
     """
 
     def __init__(self, config: Config) -> None:
-        self.settings = config.guard
+        self.settings, self.warmup = config.guard, max(config.guard.warmup, config.optim.warmup)
+        self._floors = {"energy_size_h": LEVEL * config.optim.max_energy_gap}
         per_number, images = config.optim.max_loss, config.images
         self._limits = {
             "energy_gap_size": config.optim.max_energy_gap,
@@ -77,6 +81,8 @@ class Guard:
 
     def watch(self, figures: Mapping[str, float], step: int) -> Trip | None:
         """What is wrong with the figures of update `step` (from 1), which are remembered; None if nothing is."""
+        if self._recent and self._recent[-1][0] == step:  # an earlier phase of the same update
+            self._recent.pop()
         self._recent.append((step, {name: self._share(name, value) for name, value in figures.items()}))
         for name, value in figures.items():
             if not math.isfinite(value):
@@ -85,6 +91,17 @@ class Guard:
             if abs(value) > self._limit(name):
                 limit = self._limit(name)
                 return Trip(step, name, f"{name} is {value:.4g}, beyond {limit:.4g}", limit)
+        return None
+
+    def check_weights(self, norms: Mapping[str, float], step: int) -> Trip | None:
+        """What is wrong with the norms of networks' weights after update `step`; None if nothing is.
+
+        They are looked at before checkpoints: weights that have just burst show in no figure of their update.
+        """
+        for name, value in norms.items():
+            if value > (limit := self._limit(name)):
+                return Trip(step, name, f"{name} is {value:.4g}, beyond {limit:.4g}", limit)
+        self._largest |= norms
         return None
 
     def check_codes(self, variance: float | None, step: int) -> Trip | None:
@@ -104,7 +121,7 @@ class Guard:
 
     def mark(self) -> None:
         """A checkpoint is about to be saved: what has been seen by now counts for the range."""
-        if self._seen >= self.settings.warmup:
+        if self._seen >= self.warmup:
             self._marks.append((self._seen, dict(self._largest)))
             self._marks = [mark for mark in self._marks if mark[0] >= self._seen - HORIZON]
             self._find_range()
@@ -118,7 +135,7 @@ class Guard:
         if name == "saturation" and name in self._range:
             return max(self.settings.saturation, SATURATING * self._range[name])
         if self._range.get(name, 0.0) > 0:
-            limit = min(limit, self.settings.range * self._range[name])
+            limit = min(limit, max(self._floors.get(name, 0.0), self.settings.range * self._range[name]))
         return limit
 
     def _share(self, name: str, value: float) -> float:
@@ -153,3 +170,13 @@ def calm(state: Mapping[str, Any], trip: Trip) -> bool:
 
 def _ranged(name: str) -> bool:
     return name in RANGED or name.startswith("gradient_")
+
+
+def network_of(signal: str) -> str | None:
+    """The network whose learning a signal is about; None where it is none's in particular."""
+    if signal == "code_variance":
+        return "inference"
+    if signal == "latent_chain_moved":
+        return "generator"
+    words = signal.replace(".", "_").split("_")
+    return next((name for name in ("energy", "generator", "inference") if name in words), None)

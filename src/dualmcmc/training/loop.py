@@ -7,8 +7,10 @@ global batch), so a resumed run equals an unbroken one, and any number of proces
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +94,14 @@ class Trainer:
         began = time.monotonic()
         with ExitStack() as stack:
             stack.callback(self.lock.release)
-            done, notes = self._prepare()
-            memory = self.teaching.memory(self.accelerator.gather)
-            if self.stream:
-                stack.callback(self.stream.stream.close)
-                self.state["stream"] = self.stream.state()
+            with self._peers():
+                done, notes = self._prepare()
+                memory = self.teaching.memory(self.accelerator.gather)
+                if self.stream:
+                    stack.callback(self.stream.stream.close)
+                    self.state["stream"] = self.stream.state()
             stack.enter_context(self.signals)
+            stack.enter_context(self._peers())
             try:
                 if self.main:
                     report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
@@ -118,17 +122,25 @@ class Trainer:
                     self.occasions.memory = memory
                     self.occasions.begin(done)
                 done = self._loop(done)
+            except InputError as error:  # of a file that was sound when the run began
+                raise TrainingError(f"{error}; {self._safe()}") from error
             except data.StreamError as error:
                 raise TrainingError(f"{error}; {self._safe()}") from error
             except OSError as error:
                 raise TrainingError(f"cannot write to {self.run.path} ({error}); {self._safe()}") from error
-            except RuntimeError as error:
-                if self.accelerator.num_processes == 1 or not processes.lost_peer(error):
-                    raise
-                raise TrainingError(
-                    f"another process of this run is gone ({error}); {self._safe()}, --resume continues"
-                ) from error
         return Outcome(self.run.path, done, time.monotonic() - began, len(self.state["trips"]))
+
+    @contextmanager
+    def _peers(self) -> Iterator[None]:
+        """Within, what a collective raises where another process has ended says so."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not processes.lost_peer(error):
+                raise
+            raise TrainingError(
+                f"another process of this run is gone ({error}); {self._safe()}, --resume continues"
+            ) from error
 
     def _safe(self) -> str:
         """What a run that fails leaves behind."""
@@ -166,6 +178,7 @@ class Trainer:
         done, notes = 0, self._data_notes()
         if self.main:
             self._claim()
+        self.accelerator.wait_for_everyone()  # what a killed process left is put back
         if self.resume:
             setup.check_same_data(self.run, self.sets.train)
             if self.run.begun():
@@ -210,6 +223,8 @@ class Trainer:
         if not self.resume:
             self.run.make()
         self.lock.acquire()
+        self.run.check_inside()
+        checkpoints.mend(self.run.checkpoints)
         if not self.resume:
             self.run.check_new()
 
@@ -224,7 +239,7 @@ class Trainer:
         self.teaching: Teaching = teaching(self.trio, c.method)
         self.module = self.accelerator.prepare_model(self.teaching)
         self.batches = Batches(c, self.sets.train, self.stream, self.rows, self.accelerator.device)
-        self.guard, self.state = Guard(c), setup.new_state()
+        self.guard, self.state, self.tail = Guard(c), setup.new_state(), 0.0
         self.watch = Stopwatch(cuda=self.accelerator.device.type == "cuda")
 
     def _data_notes(self) -> list[str]:
@@ -243,6 +258,10 @@ class Trainer:
 
     def _loop(self, done: int) -> int:
         """Updates, and roll-backs, until the run is at its end; returns how many updates were made in all."""
+        if processes.any_of(self.accelerator, self.signals.came != 0):  # while looks that were owed were taken
+            raise KeyboardInterrupt(f"stopped after step {done}, which is saved; --resume continues")
+        if self.config.run.minutes and self.state["seconds"] >= 60 * self.config.run.minutes:
+            return done  # resumed after its time was spent
         while True:
             try:
                 return self._updates(done)
@@ -259,8 +278,6 @@ class Trainer:
         window: list[dict[str, float]] = []
         began = time.monotonic()
         for step in range(done, r.steps):
-            if r.minutes and self.state["seconds"] >= 60 * r.minutes:
-                break  # resumed after its time was spent
             figures = self._update(step)
             window.append(figures)
             done, stopping = step + 1, figures["stop"] > 0
@@ -278,7 +295,7 @@ class Trainer:
             if stopping or any(now):
                 stopping = self._look(done, last, stopping)
             self.accelerator.wait_for_everyone()
-            if last:
+            if last and not (stopping and processes.any_of(self.accelerator, bool(self.state["owed"]))):
                 break
             if stopping:
                 raise KeyboardInterrupt(f"stopped after step {done}, which is saved; --resume continues")
@@ -318,7 +335,9 @@ class Trainer:
         if processes.any_of(self.accelerator, flawed is not None):
             reason = f"{flawed} is not finite" if flawed else "another process holds what is not finite"
             raise DivergedError(Trip(done, flawed or "parameters", reason))
-        if trip := self.guard.check_codes(self._code_variance(), done):
+        norms = {f"weights_{name}": norm for name, norm in optimisation.weight_norms(self.trio).items()}
+        trip = self.guard.check_weights(norms, done) or self.guard.check_codes(self._code_variance(), done)
+        if trip:
             raise DivergedError(trip)
 
     @torch.no_grad()
@@ -368,7 +387,11 @@ class Trainer:
             self.occasions.report.log({"step": done, "kind": "train", "seconds_per_step": seconds, **line})
 
     def _update(self, step: int) -> dict[str, float]:
-        """One iteration; returns its figures. A phase whose figures are not finite changes nothing."""
+        """One iteration; returns its figures. A phase whose figures are not finite changes nothing.
+
+        Seconds are those of all processes, in the mean, when the last figures were known; what came after counts
+        for the next update: so all processes know at once, and alike, when the time is spent.
+        """
         began = time.monotonic()
         self.watch.start()
         x, noise, update = self.batches.at(step, self.state["attempt"])
@@ -379,11 +402,10 @@ class Trainer:
             self.accelerator.backward(losses.total())
             norms = optimisation.clip(self.trio, self.config.optim)
             self.watch.mark("losses")
-            told = {
-                "stop": float(self.signals.came != 0),
-                "seconds": self.state["seconds"] + time.monotonic() - began,
-            }
-            figures |= processes.means(self.accelerator, loglines.figures(losses, norms, **told))
+            measured = time.monotonic()
+            spent = self.state["seconds"] + self.tail + measured - began
+            seen = loglines.figures(losses, norms, stop=float(self.signals.came != 0), seconds=spent)
+            figures |= processes.means(self.accelerator, seen)
             if trip := self.guard.watch(figures, step + 1):
                 self.optimiser.zero_grad()
                 raise DivergedError(trip)
@@ -395,7 +417,8 @@ class Trainer:
         self.average.update(self.trio, step)
         self.watch.mark("update")
         self.guard.settle(figures)
-        self.state["seconds"] += time.monotonic() - began
+        self.state["seconds"] = figures["seconds"]
+        self.tail = time.monotonic() - measured
         return figures
 
     def _step(self, step: int) -> None:
@@ -406,7 +429,7 @@ class Trainer:
             steps=self.config.run.steps,
             steps_per_epoch=len(self.sets.train) // self.config.optim.batch_size,
         )
-        ease = rollback.rate_ease(self.state, self.config.guard)
+        ease = partial(rollback.rate_ease, self.state, self.config)
         optimisation.set_rates(self.trio, self.optimiser, self.config.optim, factor, ease)
         self.optimiser.step()
         self.optimiser.zero_grad()

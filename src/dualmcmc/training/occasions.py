@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.training import optimisation, rollback
 from dualmcmc.training.evaluation import evaluation_protocol, small_evaluation
 from dualmcmc.training.progress import Reporter
-from dualmcmc.training.setup import Sets
+from dualmcmc.training.setup import Sets, new_trio
 from dualmcmc.training.stopping import Interrupted, Signals
 from dualmcmc.trio import Trio
 
@@ -74,7 +75,7 @@ class Occasions:
     def postpone(self, done: int, last: bool) -> None:
         """A checkpoint now; the looks that are due, when the run is resumed."""
         self.state["owed"] = due(self.config.run, done, last).looks()
-        self.save(done, stopping=True)
+        self.save(done, stopping=not last)
 
     def _look(self, done: int, looks: list[str], *, save: bool) -> None:
         """An evaluation and pictures, if asked for, and a checkpoint between them."""
@@ -166,11 +167,12 @@ class Occasions:
             self._export(model)
 
     def begin(self, done: int) -> None:
-        """Before the first update: damaged later checkpoints, if passed over, go; a new run's start is kept.
+        """Before the first update: later checkpoints, passed over, are put aside; a new run's start is kept.
 
         So every checkpoint that is there is one to rely on, and a run killed at any moment can be resumed. Looks
         that a signal put off are taken.
         """
+        checkpoints.put_aside(self.run.checkpoints, done)
         best = self.state["best"]
         checkpoints.prune(self.run.checkpoints, self.config.run.keep, best and best["step"], done)
         if owed := self.state["owed"]:
@@ -183,10 +185,29 @@ class Occasions:
         """After a roll-back to step `done`: later lines, evaluations and checkpoints go; the attempt stays."""
         self.report.rewind(done)
         self.run.cut_metrics(done)
+        self._restore_best()
         self.save(done)
         self.report.log({"step": done, "kind": "rollback", **told})
         where = f"step {told['diverged_at']}: {told['reason']} ({told['led']})"
-        self.report.say(f"{where}; back to step {done} with new noise and {rollback.remedy(self.config)}")
+        remedy = rollback.remedy(self.config, told["signal"])
+        self.report.say(f"{where}; back to step {done} with new noise and {remedy}")
+
+    def _restore_best(self) -> None:
+        """Makes the model folder that of the best evaluation again, where a better one was undone."""
+        if not self.config.run.evaluate_every:
+            return
+        best = self.state["best"]
+        if best is None:
+            shutil.rmtree(self.run.model, ignore_errors=True)
+        elif pretrained.step_of(self.run.model) != best["step"]:
+            found, _ = checkpoints.newest(self.run.checkpoints, best["step"] + 1)
+            trio = new_trio(self.config)
+            pretrained.fill(trio, found.parts["average"], f"step-{found.step}")
+            plain = pretrained.plain_trio(trio, self.config, found.parts["memory"])
+            model = Model(plain, self.config, step=best["step"], device=next(self.trio.parameters()).device)
+            model.fit_codes(self.sets.train)
+            self._calibrate(model)
+            self._export(model)
 
     def ensure_saved(self, done: int) -> None:
         """A checkpoint of this step, if there is none yet."""

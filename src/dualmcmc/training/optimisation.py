@@ -7,7 +7,7 @@ out as named tensors for `checkpoints.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +53,12 @@ def rate_factor(step: int, settings: Optim, *, steps: int, steps_per_epoch: int)
     return warm
 
 
-def set_rates(trio: Trio, optimiser: torch.optim.Adam, settings: Optim, factor: float, ease: float = 1.0) -> None:
-    """Each group's rate: its setting times `factor`; the energy's, or without an energy all, by `ease` too."""
+def set_rates(
+    trio: Trio, optimiser: torch.optim.Adam, settings: Optim, factor: float, ease: Callable[[str], float]
+) -> None:
+    """Each group's rate: its setting times `factor` times what `ease` makes of its network's name."""
     for name, group in zip(networks(trio), optimiser.param_groups, strict=True):
-        gentle = ease if name == "energy" or trio.energy is None else 1.0
-        group["lr"] = adam_of(name, settings).rate * factor * gentle
+        group["lr"] = adam_of(name, settings).rate * factor * ease(name)
 
 
 def clip(trio: Trio, settings: Optim) -> dict[str, Tensor]:
@@ -72,6 +73,13 @@ def clip(trio: Trio, settings: Optim) -> dict[str, Tensor]:
             nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         norms[name] = norm
     return norms
+
+
+@torch.no_grad()
+def weight_norms(trio: Trio) -> dict[str, float]:
+    """The norms of all that each network learns."""
+    parts = {name: list(trio.get_submodule(name).parameters()) for name in networks(trio)}
+    return {name: nn.utils.get_total_norm(parameters).item() for name, parameters in parts.items()}
 
 
 def state_tensors(trio: Trio, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

@@ -72,4 +72,6 @@ def parameter_hash(module: nn.Module) -> int:
 
 def lost_peer(error: RuntimeError) -> bool:
     """Whether a collective failed because another process is gone."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
     return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)

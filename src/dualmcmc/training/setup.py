@@ -207,7 +207,10 @@ def flaw(trio: Trio, average: optimisation.Average, optimiser: torch.optim.Adam,
         **teaching.tables,
     }
     numbers = {name: tensor for name, tensor in everything.items() if tensor.is_floating_point()}
-    sound = torch.stack([tensor.isfinite().all() for tensor in numbers.values()])  # one host sync for all
+    device = next(trio.parameters()).device
+    sound = torch.stack(
+        [tensor.isfinite().all().to(device) for tensor in numbers.values()]
+    )  # one host sync for all
     if sound.all():
         return None
     return next(name for name, fine in zip(numbers, sound.tolist(), strict=True) if not fine)

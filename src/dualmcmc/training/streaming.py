@@ -6,7 +6,6 @@ stream.restore(state)  goes back, or on, to there, between two updates; each pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +74,7 @@ class Streaming:
         self._told = self._skipped
         return [f"{self._skipped} unreadable images of the stream were skipped so far, again in each epoch"]
 
-    def restore(self, state: Mapping[str, Any]) -> list[str]:
+    def restore(self, state: Any) -> list[str]:
         """Goes to where a run was; nothing that was handed out since counts.
 
         Returns:
@@ -85,9 +84,11 @@ class Streaming:
             InputError: the data are in other shards than then.
         """
         shards = len(self.stream.split.shards)
-        if state["shards"] != shards:
+        if not isinstance(state, dict) or not isinstance(state.get("positions"), list):
+            raise InputError("--resume: the checkpoint does not say where the stream was: resume from another")
+        if state.get("shards") != shards:
             raise InputError(
-                f"--resume: the stream has {shards} shards, and had {state['shards']} when it was stopped: "
+                f"--resume: the stream has {shards} shards, and had {state.get('shards')} when it was stopped: "
                 "restore its files, or fine-tune on the new ones with --init in a new folder"
             )
         if self.stream.restore(state["positions"]):
