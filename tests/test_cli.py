@@ -612,3 +612,8 @@ def test_a_typo_gets_the_flag_that_was_meant(capsys: pytest.CaptureFixture[str])
 def test_a_dry_run_notices_data_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--data", "no/such/folder", "--dry-run"]) == 2
     assert "no/such/folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "sample", "doctor"])
+def test_a_name_longer_than_any_file_has_is_bad_input(verb: str, capsys: Capture) -> None:
+    assert "longer than a file's name can be" in refused([verb, "9" * 300], capsys)

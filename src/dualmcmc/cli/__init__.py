@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the work failed; 2 bad input, one line, nothing harmed; 13
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -76,6 +77,8 @@ def _run(verb: str, args: list[str]) -> int:
     except TrainingError as error:
         return _complain(str(error), 1)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no file system has it, whoever asks
+            return _complain(f"{str(error.filename)[:60]} is longer than a file's name can be: check the path", 2)
         return _complain(f"{verb} failed: {error}", 1)
     except KeyboardInterrupt as error:
         return _complain(str(error) or "stopped", 130)
