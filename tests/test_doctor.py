@@ -145,6 +145,12 @@ def test_a_save_that_was_killed_is_told(copy: Path) -> None:
     assert "1 begun and not finished" in one.seen
 
 
+def test_a_checkpoint_put_aside_is_told(copy: Path) -> None:
+    (copy / "checkpoints" / "step-6").rename(copy / "checkpoints" / "unusable-step-6")
+    notes = [one.seen for one in doctor.examine_run(copy) if one.state == "note"]
+    assert ["unusable-step-6" in seen for seen in notes] == [True]
+
+
 def test_a_log_that_left_the_numbers_is_told(copy: Path) -> None:
     log = copy / "log.jsonl"
     good = log.read_text()

@@ -55,7 +55,12 @@ def saved(folder: RunFolder, every: int) -> Iterator[Finding]:
     left = [*folder.checkpoints.glob(".step-*.tmp"), *folder.checkpoints.glob(".step-*.old")]
     if left:
         seen = f"{len(left)} begun and not finished, by a save that was killed"
-        yield Finding("note", "checkpoints", seen, "--resume clears them away")
+        yield Finding(
+            "note", "checkpoints", seen, "--resume clears them away, or puts back what they were to replace"
+        )
+    if aside := sorted(place.name for place in folder.checkpoints.glob("unusable-step-*")):
+        seen = f"{', '.join(aside)}: put aside by --resume, which could not use them"
+        yield Finding("note", "checkpoints", seen, "remove them once nobody wants them")
 
 
 def log(folder: RunFolder) -> Finding:
