@@ -580,6 +580,14 @@ def test_a_model_with_one_bit_changed_or_a_file_gone_is_refused_naming_the_file(
         Model.from_pretrained(folder)
 
 
+def test_a_manifest_that_says_the_same_in_other_bytes_is_refused(folder: Path) -> None:
+    """Cut by its last line's end: what else was cut nobody knows."""
+    path = folder / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"manifest\.json is damaged \(it is not as it was written\)"):
+        Model.from_pretrained(folder)
+
+
 def test_where_no_model_is_the_line_says_what_to_give(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.safetensors").write_bytes(b"x")

@@ -20,7 +20,7 @@ def renew(folder: Path) -> None:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return  # spoilt itself
-    path.write_text(json.dumps(_renewed(held, folder)), encoding="utf-8")
+    path.write_text(json.dumps(_renewed(held, folder), indent=2) + "\n", encoding="utf-8")
 
 
 def _renewed(value: Any, folder: Path) -> Any:

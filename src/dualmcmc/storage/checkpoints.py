@@ -25,7 +25,7 @@ from torch import Tensor
 from dualmcmc import reading
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.storage import tensors
-from dualmcmc.storage.files import new_folder, tidy, write_json
+from dualmcmc.storage.files import new_folder, read_written, tidy, write_json
 
 PARTS = ("weights", "average", "optimiser", "memory")
 FORMAT = 3
@@ -138,7 +138,7 @@ def state(place: Path) -> dict[str, Any]:
 def fault(place: Path) -> str | None:
     """What is wrong with the checkpoint at `place`; None if it is complete and unaltered."""
     try:
-        sums = reading.json_of(place / "manifest.json")
+        sums = read_written(place / "manifest.json")
         expected = {f"{part}.safetensors" for part in PARTS} | {"state.json"}
         if not isinstance(sums, dict) or set(sums) != expected:
             return "manifest.json does not list its files"

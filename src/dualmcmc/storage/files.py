@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dualmcmc import limits, reading
 from dualmcmc.errors import InputError
 
 
@@ -53,7 +54,25 @@ def tidy(folder: Path, *names: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`write_text` of indented JSON; infinities and NaN are refused, as JSON has none."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, _text(value))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def read_written(path: Path) -> Any:
+    """The JSON value that `write_json` wrote: of a manifest every byte counts, since nothing vouches for it.
+
+    Raises:
+        OSError: it is missing or too large.
+        ValueError: it is no JSON, or not a byte for byte what was written.
+    """
+    text = reading.content(path, limits.JSON).decode("utf-8").replace(os.linesep, "\n")
+    value = reading.parse(text, finite=True)
+    if _text(value) != text:
+        raise ValueError("it is not as it was written")
+    return value
 
 
 @contextmanager

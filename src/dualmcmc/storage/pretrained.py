@@ -25,7 +25,7 @@ from dualmcmc.extras import CodeDensity, Memory, Sampler
 from dualmcmc.scoring import QUANTILES, TrainingScores
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, tensors
-from dualmcmc.storage.files import new_folder, write_json, write_text
+from dualmcmc.storage.files import new_folder, read_written, write_json, write_text
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import buffer
 from dualmcmc.trio import Trio
@@ -200,7 +200,7 @@ def _check_whole(folder: Path) -> None:
         InputError: naming the file that is missing or altered.
     """
     try:
-        sums = reading.json_of(folder / MANIFEST)
+        sums = read_written(folder / MANIFEST)
     except FileNotFoundError:
         raise InputError(f"{folder / MANIFEST} is missing: fetch or copy the model whole") from None
     except (OSError, ValueError) as error:
