@@ -19,9 +19,9 @@ from dualmcmc.training.guard import Guard
 
 
 def test_runs_killed_at_random_moments_end_as_the_unbroken_one(tmp_path: Path) -> None:
-    outcome = kills.run(4, 1, tmp_path)
+    outcome = kills.run(3, 1, tmp_path)
     assert outcome.failures == []
-    assert outcome.tried == 4
+    assert outcome.tried == 3
 
 
 def test_damaged_checkpoints_and_models_are_never_taken_for_whole(tmp_path: Path) -> None:
