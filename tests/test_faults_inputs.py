@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from faulty import fuzzing, plants, probing
+
+from dualmcmc.storage.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +82,14 @@ def test_equal_seeds_try_equal_things(folder: Path, monkeypatch: pytest.MonkeyPa
         fuzzing.run(40, 3, folder)
     assert tried[0] == tried[1]
     assert len(tried[0]) >= 40
+
+
+def test_a_report_waits_for_no_pipe_and_shows_an_entry_without_protocol(source: Path, tmp_path: Path) -> None:
+    """Weights that are a pipe are not counted; the demo's own figures, which state no protocol, are shown."""
+    run = Path(shutil.copytree(source, tmp_path / "run"))
+    RunFolder(run).add_metrics("demo", {"n": 10, "mse": {"inference": 0.123456}})
+    (run / "model" / "model.safetensors").unlink()
+    os.mkfifo(run / "model" / "model.safetensors")
+    ended = probing.call(["report", str(run), "--out", str(tmp_path / "report.html")])
+    assert (ended.code, ended.trouble) == (0, "")
+    assert "0.123" in (tmp_path / "report.html").read_text()

@@ -68,7 +68,8 @@ def newest(run: RunRecord, task: str) -> Evaluation | None:
     read = TASKS.get(task, _unknown)
     try:
         each = [dict(read(entry)) for entry in alike.values()]
-        protocol = flat(entries[-1]["protocol"])
+        # Somebody's own entry, as the demo's, may go without.
+        protocol = flat(entries[-1]["protocol"] if task in TASKS else entries[-1].get("protocol") or {})
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(
             f"{run.path / 'metrics.json'}: an evaluation under {task!r} is damaged "

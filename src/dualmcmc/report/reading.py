@@ -203,6 +203,7 @@ def _lenient(path: Path) -> dict[str, Any]:
 def _parameters(path: Path) -> dict[str, int]:
     """Parameter counts of the three networks, from the header of the weights' file alone."""
     try:
+        reading.check_size(path, limits.TENSORS)  # a pipe never ends
         with path.open("rb") as file:
             header = reading.parse(file.read(min(int.from_bytes(file.read(8), "little"), limits.JSON)).decode())
         counts: dict[str, int] = {}
