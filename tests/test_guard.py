@@ -384,6 +384,17 @@ def test_the_model_of_an_undone_best_evaluation_is_undone(run_path: Path, monkey
     assert listing(run_path / "model") == kept[0]
 
 
+def test_an_evaluation_that_is_not_finite_is_a_divergence(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the test chain, longer than training's, runs off: nothing of that step is kept."""
+    values = iter([5.0, float("nan"), *[4.0] * 9])
+    monkeypatch.setattr(occasions, "small_evaluation", lambda *_: {"value": next(values)})
+    trainer = train(run_path, {"run.evaluate_every": 2})
+    (trip,) = trainer.state["trips"]
+    assert (trip["diverged_at"], trip["signal"], trip["back_to"]) == (4, "value", 2)
+    evaluated = json.loads((run_path / "metrics.json").read_text())["training"]
+    assert [(entry["step"], entry["value"]) for entry in evaluated] == [(2, 5.0), (4, 4.0), (6, 4.0)]
+
+
 def test_what_is_best_by_a_kept_checkpoint_is_kept(tmp_path: Path) -> None:
     """Best was 10 until 40 was better; the newest two are 30, by which it was 10, and 40."""
     for step, best in ((10, 10), (20, 10), (30, 10), (40, 40)):

@@ -304,7 +304,11 @@ class Trainer:
         return done
 
     def _look(self, done: int, last: bool, stopping: bool) -> bool:
-        """What is due once in a while; returns whether a signal to stop came, on any process, by its end."""
+        """What is due once in a while; returns whether a signal to stop came, on any process, by its end.
+
+        Raises:
+            DivergedError: the averaged model's samples or reconstructions are not finite.
+        """
         memory = self.teaching.memory(self.accelerator.gather)
         self.state["guard"] = self.guard.state()
         if self.stream:
@@ -317,6 +321,9 @@ class Trainer:
                 self.occasions.postpone(done, last)
             else:
                 self.occasions.after(done, last)
+        unsound = self.occasions.unsound if self.occasions else ""
+        if processes.any_of(self.accelerator, bool(unsound)):
+            raise DivergedError(Trip(done, unsound or "evaluation", f"{unsound or 'evaluation'} is not finite"))
         return processes.any_of(self.accelerator, self.signals.came != 0)
 
     def _examine(self, done: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,8 @@ class Occasions:
     state: dict[str, Any]
     memory: Mapping[str, Tensor] = field(default_factory=dict)
     """The method's, of all processes, as it is at the step that is due (`Teaching.memory`)."""
+    unsound: str = ""
+    """What the step's evaluation found not to be finite; nothing of that step is kept then."""
 
     def after(self, done: int, last: bool) -> None:
         """Whatever is due after `done` updates; a signal puts off looks, which write nothing before their end."""
@@ -79,12 +82,14 @@ class Occasions:
 
     def _look(self, done: int, looks: list[str], *, save: bool) -> None:
         """An evaluation and pictures, if asked for, and a checkpoint between them."""
-        self.state["owed"] = []
+        self.state["owed"], self.unsound = [], ""
         left = list(looks)
         try:
             if "evaluate" in left:
                 self.evaluate(done)
                 left.remove("evaluate")
+            if self.unsound:
+                return
             if save:
                 self.save(done)
             if "draw" in left:
@@ -124,6 +129,9 @@ class Occasions:
             model = self.model(done)
             sets, images = self.sets, self.config.run.evaluate_images
             figures = small_evaluation(model, sets.train, sets.heldout, images)
+            self.unsound = next((name for name, value in figures.items() if not math.isfinite(value)), "")
+            if self.unsound:
+                return
             better = best is None or figures["value"] < best["value"]
             if better:
                 self._calibrate(model)
