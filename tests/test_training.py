@@ -502,6 +502,37 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
                 assert gap < 1e-4 * moved, (step, network, part, gap / moved)
 
 
+_THREADS_AT_THE_END = """
+import atexit, pathlib, sys
+
+def threads():
+    names = [(task / "comm").read_text().strip() for task in pathlib.Path("/proc/self/task").iterdir()]
+    return [name for name in names if "gloo" in name]
+
+atexit.register(lambda: print("left:", threads(), flush=True))  # the first registered is the last called
+from dualmcmc.cli import main
+from dualmcmc.training.loop import Trainer
+
+trained = Trainer.train
+Trainer.train = lambda self: (trained(self), print("while there:", threads(), flush=True))[0]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+def test_no_thread_of_gloo_outlives_training(tmp_path: Path) -> None:
+    """One that still let go of a tensor when Python had gone aborted a finished run, now and then."""
+    (tmp_path / "script.py").write_text(_THREADS_AT_THE_END)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    arguments = ["train", *flags({"run.steps": 1}), "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        [*launch, str(tmp_path / "script.py"), *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("while there: ['") == 2
+    assert done.stdout.count("left: []") == 2
+
+
 # -- what must never reach a checkpoint ------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import atexit
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 
 import torch
 from torch import Tensor, distributed
@@ -53,14 +54,14 @@ class Processes:
             return cls(device=torch.device(wanted))
         if ":" in wanted:
             raise InputError(f"--device {wanted}: each of several processes takes its own; give cuda or cpu")
+        if wanted == "cpu":
+            end_threads_at_exit()
         from accelerate import PartialState
 
         # Others wait while one process reads data or writes; a state that training has made serves on.
         state = PartialState(cpu=wanted == "cpu", timeout=timedelta(hours=12))
         if state.num_processes != count:
             raise InputError(f"{count} processes on {wanted} do not work together: give cuda or cpu, or start one")
-        if wanted == "cpu":  # gloo's threads, if still there when Python has gone, abort one exit in three
-            atexit.register(_leave)
         # accelerate calls the CPU cpu:0, which no tensor's device equals.
         own = torch.device("cpu") if wanted == "cpu" else state.device
         return cls(state.process_index, state.num_processes, own)
@@ -113,6 +114,13 @@ class Processes:
         """Returns when every process has come here."""
         if self.count > 1:
             self.add(torch.zeros(1))
+
+
+def end_threads_at_exit() -> None:
+    """For gloo, before its process group begins: a thread of it that outlives Python may abort the exit."""
+    # Loaded later, as DDP and optimisers do, it would keep the group, and so its threads, for good (torch 2.13).
+    import_module("torch._dynamo")
+    atexit.register(_leave)
 
 
 def _leave() -> None:

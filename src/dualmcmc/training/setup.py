@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 from dualmcmc import config, data, methods, spectral
 from dualmcmc.devices import best_device, check_device
 from dualmcmc.errors import InputError
+from dualmcmc.parallel import end_threads_at_exit
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, pretrained
 from dualmcmc.storage.run_folder import RunFolder
@@ -40,11 +42,14 @@ def accelerator(device: str | None, precision: str, *, partial: bool = False) ->
     # The state is one per Python process: a second run would be refused another precision and get the first
     # one's device. A process group, where there is one, outlives its runs.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    cpu = (device or best_device()) == "cpu"
+    if cpu and int(os.environ.get("WORLD_SIZE") or "1") > 1:
+        end_threads_at_exit()
     if precision == "fp32":  # the default lets CUDA convolutions round to TensorFloat-32, 1e-3
         torch.backends.cudnn.allow_tf32 = False
     return Accelerator(
         # Without a word from us accelerate ignores torchrun where there is no accelerator.
-        cpu=(device or best_device()) == "cpu",
+        cpu=cpu,
         mixed_precision="bf16" if precision == "bf16" else "no",
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=partial),
