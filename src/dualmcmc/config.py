@@ -87,6 +87,11 @@ def _check_together(config: Config) -> None:
         raise InputError(
             f"setting guard.remedy is 'chain': method {config.method.name} has no data chain; choose 'rate'"
         )
+    if config.run.micro_batch and config.networks.norm == "batch":
+        raise InputError(
+            f"setting run.micro_batch is {config.run.micro_batch}: BatchNorm needs the whole batch at once; "
+            "leave it 0, or choose --networks.norm group"
+        )
     if config.data.startswith(settings.STREAM):
         _check_stream(config)
     _check_states(config)

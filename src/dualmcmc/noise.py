@@ -43,6 +43,13 @@ class Noise:
         """An independent sequence of draws for the same rows."""
         return type(self)(self.seed, self.keys, path=(*self.path, *name))
 
+    def part(self, rows: slice, count: int) -> Noise:
+        """The noise of some of `count` rows: each row's next draws are those it would have had among all."""
+        keys = range(count) if self.keys is None else self.keys
+        part = type(self)(self.seed, keys[rows], path=self.path)
+        part.draws = self.draws
+        return part
+
     def normal_like(self, x: Tensor) -> Tensor:
         """The next draw: of x's shape (B, *), type and device; row i is a function of (seed, keys[i], draw).
 

@@ -17,6 +17,7 @@ from dualmcmc.extras import CodeDensity
 from dualmcmc.langevin import Trace, langevin
 from dualmcmc.methods.chain import Chain
 from dualmcmc.noise import Noise
+from dualmcmc.pieces import joined
 from dualmcmc.trio import Trio
 
 Start = Literal["draw", "mean", "prior"]
@@ -67,7 +68,7 @@ def prior(trio: Trio, n: int, *, noise: Noise) -> Tensor:
 @torch.no_grad()
 def generate(trio: Trio, z: Tensor, start: Literal["mean", "draw"], *, noise: Noise) -> Tensor:
     """x^ of codes z (B, d): the mean g(z), or a draw of N(g(z), sigma^2 I), Eq. 20. Returns (B, *)."""
-    x = trio.g(z)
+    (x,) = joined(len(z), trio.at_once, noise, lambda rows, _: (trio.g(z[rows]),))
     if start == "draw":
         x = x + trio.sigma * noise.stream("generator").normal_like(x)
     return x
@@ -75,7 +76,11 @@ def generate(trio: Trio, z: Tensor, start: Literal["mean", "draw"], *, noise: No
 
 def revise(trio: Trio, x: Tensor, chain: Chain, *, noise: Noise, trace: Trace | None = None) -> Tensor:
     """The data chain, Eq. 20: `chain` on h from x (B, *), leaving exp(h / chain.temperature) invariant."""
-    return langevin(trio.h, x, chain, noise=noise.stream("data_chain"), trace=trace)
+    own = noise.stream("data_chain")
+    if trace is not None:
+        return langevin(trio.h, x, chain, noise=own, trace=trace)
+    work = lambda rows, eps: (langevin(trio.h, x[rows], chain, noise=eps),)  # noqa: E731
+    return joined(len(x), trio.at_once, own, work)[0]
 
 
 def synthesise(trio: Trio, n: int, chain: Chain, start: Literal["mean", "draw"], *, noise: Noise) -> Synthesis:
@@ -101,6 +106,25 @@ def explain(
     (the noise-initialised chain that the paper compares with in its Figure 3). With `visible`, a mask, the
     chain explains those pixels alone (Eq. M1); q sees x as it is.
     """
+    if trace is not None:
+        return _explain(trio, x, chain, noise, start, visible, trace)
+
+    def work(rows: slice, own: Noise) -> Explanation:
+        mask = visible[rows] if visible is not None and len(visible) == len(x) else visible
+        return _explain(trio, x[rows], chain, own, start, mask)
+
+    return Explanation(*joined(len(x), trio.at_once, noise, work))
+
+
+def _explain(
+    trio: Trio,
+    x: Tensor,
+    chain: Chain,
+    noise: Noise,
+    start: Start,
+    visible: Tensor | None,
+    trace: Trace | None = None,
+) -> Explanation:
     with torch.no_grad():
         if start == "prior":
             # Not the draws that `synthesise` makes of the same noise: the two chains start independently.
@@ -122,7 +146,11 @@ def explain(
 
 def reinfer(trio: Trio, x: Tensor, z: Tensor, chain: Chain, *, noise: Noise) -> Tensor:
     """The latent chain on log p(x, z) from codes z (B, d) for images x (B, *): where it ends, (B, d)."""
-    return langevin(lambda state: trio.log_joint(x, state), z, chain, noise=noise.stream("reinfer"))
+
+    def work(rows: slice, own: Noise) -> tuple[Tensor]:
+        return (langevin(lambda state: trio.log_joint(x[rows], state), z[rows], chain, noise=own),)
+
+    return joined(len(x), trio.at_once, noise.stream("reinfer"), work)[0]
 
 
 def inpaint(

@@ -154,6 +154,8 @@ class Run:
     """Steps between checkpoints; there is one at the end in any case."""
     keep: Count = 3
     """Newest checkpoints kept, beside the best."""
+    micro_batch: Annotated[int, Ge(0), Le(limits.BATCH)] = 0
+    """Images that chains and losses give the networks at a time, to need less memory; 0: all of the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)

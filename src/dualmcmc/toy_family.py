@@ -143,7 +143,11 @@ def toy_trio(settings: Method, *, seed: int = 0) -> Trio:
     """Freshly initialised networks of a method's parts; torch's global generators are left as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = {"energy": _energy(settings), "generator": _layers(LATENT_DIM, 2), "inference": ToyInference()}
+        made: dict[str, Any] = {
+            "energy": _energy(settings),
+            "generator": _layers(LATENT_DIM, 2),
+            "inference": ToyInference(),
+        }
     extra = None
     if isinstance(settings, methods.NoMCMC):
         extra = Sampler(LATENT_DIM, settings.sigma, settings.sigma_range)

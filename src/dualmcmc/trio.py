@@ -30,6 +30,7 @@ class Trio(nn.Module):
         temperature: T > 0 of the training data chain.
         reference: deviation r of a Gaussian that the energy tilts, h(x) - T |x|^2 / (2 r^2); 0: none.
         extra: whatever else a method learns or a trained model draws from (`extras.py`).
+        at_once: rows that chains and losses give the networks at a time (`pieces.py`); 0: all there are.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Trio(nn.Module):
         temperature: float,
         reference: float = 0.0,
         extra: nn.Module | None = None,
+        at_once: int = 0,
     ) -> None:
         super().__init__()
         self.energy, self.generator, self.inference, self.extra = energy, generator, inference, extra
         self.latent_dim, self.temperature = latent_dim, temperature
         self.reference, self._sigma = reference, sigma
+        self.at_once = at_once
 
     @property
     def sigma(self) -> float:
@@ -111,6 +114,7 @@ class Trio(nn.Module):
             sigma=self._sigma,
             temperature=self.temperature,
             reference=self.reference,
+            at_once=self.at_once,
         )
 
     def refresh(self, frozen: Trio) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dualmcmc import densities, spectral
 from dualmcmc.noise import Noise
+from dualmcmc.pieces import taught
 from dualmcmc.trio import Trio
 
 
@@ -76,23 +77,37 @@ def energy_loss(
 
     Returns:
         The loss, a scalar, and `gauges`.
+
+    Raises:
+        ValueError: there are not as many x+ as x-.
     """
-    with spectral.weights_once(trio.part("energy")):
-        h_data, h_model = trio.h(torch.cat([x_data, x_model])).chunk(2)
-    loss = h_model.mean() - h_data.mean()
-    if penalty:
-        loss = loss + penalty * (h_data.square().mean() + h_model.square().mean())
-    return loss / trio.temperature, gauges(h_data, h_model, x_model)
+    if len(x_data) != len(x_model):
+        raise ValueError(
+            f"{len(x_data)} images of data for {len(x_model)} samples: the energy learns from as many"
+        )
+
+    def loss(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        with spectral.weights_once(trio.part("energy")):
+            h_data, h_model = trio.h(torch.cat([x_data[rows], x_model[rows]])).chunk(2)
+        gap = h_model.mean() - h_data.mean()
+        if penalty:
+            gap = gap + penalty * (h_data.square().mean() + h_model.square().mean())
+        return gap / trio.temperature, h_data, h_model
+
+    found, h_data, h_model = taught(len(x_data), trio.at_once, [trio.part("energy")], loss)
+    return found, gauges(h_data, h_model, x_model)
 
 
 def generator_loss(trio: Trio, x: Tensor, z: Tensor) -> Tensor:
     """Eq. (G1): x (B, *), z (B, d). Only the generator gets a gradient."""
-    return -trio.log_joint(x, z).mean()
+    loss = lambda rows: (-trio.log_joint(x[rows], z[rows]).mean(),)  # noqa: E731
+    return taught(len(x), trio.at_once, [trio.part("generator")], loss)[0]
 
 
 def inference_loss(trio: Trio, x: Tensor, z: Tensor) -> Tensor:
     """Eq. (I1): x (B, *), z (B, d). Only the inference network gets a gradient."""
-    return -trio.log_q(x, z).mean()
+    loss = lambda rows: (-trio.log_q(x[rows], z[rows]).mean(),)  # noqa: E731
+    return taught(len(x), trio.at_once, [trio.part("inference")], loss)[0]
 
 
 def negative_elbo(
@@ -113,8 +128,13 @@ def negative_elbo(
     Returns:
         The loss, and the codes z (B, d), detached.
     """
-    mean, log_variance = trio.q(x)
-    z = densities.draw_diagonal_normal(mean, log_variance, noise=noise.stream("q"))
-    decoder = decoder or trio
-    likelihood = densities.normal(x, decoder.g(z), decoder.sigma)
-    return (kl_weight * densities.kl_to_standard_normal(mean, log_variance) - likelihood).mean(), z.detach()
+    decoder, own = decoder or trio, noise.stream("q")
+
+    def loss(rows: slice) -> tuple[Tensor, Tensor]:
+        mean, log_variance = trio.q(x[rows])
+        z = densities.draw_diagonal_normal(mean, log_variance, noise=own.part(rows, len(x)))
+        likelihood = densities.normal(x[rows], decoder.g(z), decoder.sigma)
+        return (kl_weight * densities.kl_to_standard_normal(mean, log_variance) - likelihood).mean(), z
+
+    found, z = taught(len(x), trio.at_once, [trio.part("inference"), decoder.part("generator")], loss)
+    return found, z

@@ -233,6 +233,7 @@ class Trainer:
         self.trio = setup.new_trio(c)
         if self.init:
             setup.start_from(self.trio, self.init, c)
+        self.trio.at_once = c.run.micro_batch
         self.trio.to(self.accelerator.device)
         self.average = optimisation.Average(self.trio, c.optim)
         self.optimiser = optimisation.build_optimiser(self.trio, c.optim)
