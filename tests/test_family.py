@@ -359,7 +359,12 @@ def test_what_methods_share_is_the_presets(method: str) -> None:
 def test_two_processes_train_and_remember_as_one_does(
     method: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Means of half batches, noise by place: only rounding differs, as in test_training's test of the same."""
+    """Means of half batches, noise by place: only rounding differs, as in test_training's test of the same.
+
+    Here by up to 1e-3 of the movement: rounding may put one unit of one image on the other side of its ReLU's
+    kink, which changes a gradient by that unit's share (seen: 1e-6, and 1e-4 where it happened); half a batch
+    that was not averaged in would change it by 1.
+    """
     changes = {"run.steps": 3, "run.checkpoint_every": 0, **changes}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -379,7 +384,7 @@ def test_two_processes_train_and_remember_as_one_does(
         names = [f"{network}.{name}" for name, _ in start.get_submodule(network).named_parameters()]
         gap = math.hypot(*((ours[f"weights/{n}"] - theirs[f"weights/{n}"]).norm() for n in names))
         moved = math.hypot(*((theirs[f"weights/{n}"] - start.get_parameter(n).detach()).norm() for n in names))
-        assert gap < 1e-4 * moved, (network, gap / moved)
+        assert gap < 1e-3 * moved, (network, gap / moved)
     for name in (name for name in theirs if name.startswith("memory/")):
         # States and codes are of order 1; three updates of chains carry rounding to 1e-4 at most (docs/maths.md).
         assert (ours[name].float() - theirs[name].float()).abs().max() < 1e-4, name
