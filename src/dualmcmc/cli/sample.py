@@ -50,7 +50,7 @@ def sample(args: list[str]) -> None:
     out = free_folder(options.out, options.run, "generated")
     model = load_model(options)
     with filling(out):
-        means = _write_all(model, options, out)
+        means = draw_into(out, model, options)
     steps = methods.test_chain(model.config.method).steps if options.steps is None else options.steps
     figures = {"out": str(out), "n": options.n, "steps": steps, "seed": options.seed, **means}
     write_json(options.json, figures)
@@ -70,7 +70,7 @@ class Batch(NamedTuple):
     densities: dict[str, list[Any]]
 
 
-def _write_all(model: Model, options: Sample, out: Path) -> dict[str, float]:
+def draw_into(out: Path, model: Model, options: Sample) -> dict[str, float]:
     """Writes pictures and rows while more are drawn, then the grid; returns the mean log-densities there are."""
     import torch
 
