@@ -20,6 +20,7 @@ from torch.nn.utils import parametrize
 
 from dualmcmc import InputError, Model, data, spectral
 from dualmcmc.data.rule import fit, to_float
+from dualmcmc.methods import METHODS
 from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.sampling import explain, synthesise
 from dualmcmc.settings import Config
@@ -237,6 +238,21 @@ def test_what_is_returned_are_ordinary_tensors_without_a_graph(plain: Model, nam
         (weight * tensor).sum().backward()  # saves the tensor
         assert torch.equal(weight.grad, tensor.sum())
         tensor.add_(1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_chains_of_every_method_leave_inference_mode(name: str) -> None:
+    """Whatever a chain's log-density holds, autograd may save it."""
+    config = tiny({"method.classes": 10} if name == "jem" else {}, name)
+    model = Model(pretrained.plain_trio(setup.new_trio(config)), config)
+    found = [model.sample(2), *tensors(model.data_trajectory(2, (0,)))]
+    if model.has("generator"):
+        found += [model.infer(pictures(2)), model.inpaint(pictures(2), "center:4", visible="clamped")]
+    if model.has("energy"):
+        found += model.gradient(pictures(2))
+        moved = modes([model.trio.energy], lambda: model.sample(2))
+        assert moved == {"grad"}
+    assert not any(tensor.is_inference() or tensor.requires_grad for tensor in found)
 
 
 def test_the_small_evaluation_runs_under_inference_mode_but_for_chains(plain: Model) -> None:
