@@ -17,6 +17,7 @@ import agreement
 import iteration
 import machine
 import network
+import sampling
 import streaming
 from textbook import Order, Textbook
 
@@ -84,6 +85,22 @@ def test_it_runs_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.Capt
 
 def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert iteration.main(["--cases", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_sampling_is_timed_beside_writing_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sampling.json"
+    assert sampling.main(["--quick", "--threads", "1", "--json", str(file)]) == 0
+    report = json.loads(file.read_text())
+    assert {way: len(taken) for way, taken in report["seconds"].items()} == {
+        "together": 1,
+        "in turn": 1,
+        "drawing": 1,
+    }
+    assert report["same_files"]
+    assert set(report["peak_bytes"]) == {"8", "32"}
+    assert "the same files together and in turn: yes" in capsys.readouterr().out
+    assert sampling.main(["--preset", "nonsense"]) == 2
     assert "nonsense" in capsys.readouterr().err
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from torch.nn.utils import parametrize
 
 from dualmcmc import InputError, Model, data, spectral
 from dualmcmc.data.rule import fit, to_float
+from dualmcmc.methods import METHODS
 from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.sampling import explain, synthesise
 from dualmcmc.settings import Config
 from dualmcmc.storage import pretrained
 from dualmcmc.teaching import DualMCMCTeaching, energy_loss
 from dualmcmc.training import setup
+from dualmcmc.training.evaluation import small_evaluation
 
 NETWORKS = {
     "simple": {},
@@ -169,6 +171,95 @@ def test_results_are_the_same_inside_inference_mode(model: Model, verb: Verb, tm
     assert same(inside, expected, model)
     assert same(verb(loaded, x), expected, model)
     assert not any(p.is_inference() for p in loaded.trio.parameters())
+
+
+ALL: dict[str, Callable[[Model, Tensor], Any]] = {
+    "sample": lambda model, x: model.sample(len(x)),
+    "infer": lambda model, x: model.infer(x),
+    "draw": lambda model, x: model.infer(x, start="draw"),
+    "reconstruct": lambda model, x: model.reconstruct(x),
+    "decode": lambda model, x: model.decode(model.prior(3)),
+    "log_density": lambda model, x: model.log_density(x),
+    "gradient": lambda model, x: model.gradient(x),
+    "surprise": lambda model, x: model.surprise(x),
+    "inpaint": lambda model, x: model.inpaint(x, "center:4", visible="clamped"),
+    "stages": lambda model, x: model.inpainting_stages(x, "center:4"),
+    "interpolate": lambda model, x: model.interpolate(x[:2], x[2:4]),
+    "data_trajectory": lambda model, x: model.data_trajectory(3, (0, 2)),
+    "latent_trajectory": lambda model, x: model.latent_trajectory(x, (0, 2)),
+}
+
+
+def tensors(found: Any) -> list[Tensor]:
+    """All that are in it."""
+    if isinstance(found, Tensor):
+        return [found]
+    parts = found.values() if isinstance(found, dict) else found
+    return [tensor for part in parts for tensor in tensors(part)]
+
+
+def modes(modules: Sequence[nn.Module], call: Callable[[], object]) -> set[str]:
+    """The modes in which the modules run during a call: inference, grad (the score of a chain), or plain."""
+    seen: set[str] = set()
+
+    def note(*_: Any) -> None:
+        mode = "grad" if torch.is_grad_enabled() else "plain"
+        seen.add("inference" if torch.is_inference_mode_enabled() else mode)
+
+    hooks = [module.register_forward_pre_hook(note) for module in modules]
+    call()
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_no_chain_runs_under_inference_mode(plain: Model, name: str) -> None:
+    """Nor does a network anywhere outside a chain's score build a graph."""
+    scores = {"decode": set(), "log_density": set(), "gradient": {"grad"}}
+    # A trajectory's last f belongs to the chain.
+    scores |= {"data_trajectory": {"grad", "plain"}, "latent_trajectory": {"grad", "plain"}}
+    rest = set() if name == "gradient" else {"inference"}
+    found = modes(list(plain.trio.children()), lambda: ALL[name](plain, pictures(4)))
+    assert found == scores.get(name, {"grad"}) | rest
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_returned_are_ordinary_tensors_without_a_graph(plain: Model, name: str) -> None:
+    """Whoever called may change them in place, or differentiate networks of their own at them."""
+    x = pictures(4).requires_grad_()
+    found = tensors(ALL[name](plain, x))
+    assert len(found) > 0
+    for tensor in found:
+        assert not tensor.is_inference()
+        assert not tensor.requires_grad
+        assert tensor.grad_fn is None
+        weight = torch.ones((), requires_grad=True)
+        (weight * tensor).sum().backward()  # saves the tensor
+        assert torch.equal(weight.grad, tensor.sum())
+        tensor.add_(1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_chains_of_every_method_leave_inference_mode(name: str) -> None:
+    """Whatever a chain's log-density holds, autograd may save it."""
+    config = tiny({"method.classes": 10} if name == "jem" else {}, name)
+    model = Model(pretrained.plain_trio(setup.new_trio(config)), config)
+    found = [model.sample(2), *tensors(model.data_trajectory(2, (0,)))]
+    if model.has("generator"):
+        found += [model.infer(pictures(2)), model.inpaint(pictures(2), "center:4", visible="clamped")]
+    if model.has("energy"):
+        found += model.gradient(pictures(2))
+        moved = modes([model.trio.energy], lambda: model.sample(2))
+        assert moved == {"grad"}
+    assert not any(tensor.is_inference() or tensor.requires_grad for tensor in found)
+
+
+def test_the_small_evaluation_runs_under_inference_mode_but_for_chains(plain: Model) -> None:
+    images = data.load("digits", plain.config.images)
+    networks = [*plain.trio.children(), plain.trio.inference.trunk]
+    assert modes(networks, lambda: small_evaluation(plain, images, images, 20)) == {"grad", "inference"}
+    assert modes(networks[-1:], lambda: small_evaluation(plain, images, images, 20)) == {"inference"}
 
 
 def test_equal_seed_and_key_give_equal_draws_and_other_ones_do_not(plain: Model) -> None:

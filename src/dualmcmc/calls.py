@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from dualmcmc.errors import InputError
+from dualmcmc.langevin import fresh
 from dualmcmc.noise import Noise
 from dualmcmc.settings import Chain
 
@@ -21,26 +22,44 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def plain_mode(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
-    """Chains need gradients and ordinary tensors in the model's precision, whatever mode the caller is in."""
+def inferring(function: Callable[P, R]) -> Callable[P, R]:
+    """Runs under inference mode, which chains leave by themselves, and returns tensors that autograd may save."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.inference_mode():
+            found = function(*args, **kwargs)
+        return _fresh(found)
+
+    return wrapped
+
+
+def on_model(method: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
+    """`inferring` in the model's precision, whatever the caller's."""
+    inferred = inferring(method)
 
     @wraps(method)
     def wrapped(self: Model, *args: P.args, **kwargs: P.kwargs) -> R:
         device = self.device.type
         with (
-            torch.inference_mode(False),
-            torch.no_grad(),
             torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         ):
-            return method(self, *args, **kwargs)
+            return inferred(self, *args, **kwargs)
 
     return wrapped
 
 
-def fresh(x: Tensor) -> Tensor:
-    """A tensor autograd may save: those made under inference mode must be cloned outside it."""
-    return x.clone() if x.is_inference() else x
+def _fresh(found: Any) -> Any:
+    """The same with every tensor in it `fresh`."""
+    if isinstance(found, Tensor):
+        return fresh(found)
+    if isinstance(found, dict):
+        return {name: _fresh(value) for name, value in found.items()}
+    if isinstance(found, tuple | list):
+        parts = map(_fresh, found)
+        return type(found)(*parts) if hasattr(found, "_fields") else type(found)(parts)
+    return found
 
 
 def of_length(chain: Chain, steps: int | None) -> Chain:

@@ -52,13 +52,21 @@ class Trace:
             self.states[k] = x.detach().clone()
 
 
+def fresh(x: Tensor) -> Tensor:
+    """A tensor that autograd may save, say for a chain's log-density: those of inference mode are cloned."""
+    if not x.is_inference():
+        return x
+    with torch.inference_mode(False), torch.no_grad():
+        return x.clone()
+
+
 def score(log_density: LogDensity, x: Tensor) -> tuple[Tensor, Tensor]:
     """f(x) and grad f(x), shapes (B,) and (B, *), both detached; works inside `torch.inference_mode`.
 
     Row i of f must depend on x[i] only (batch statistics break this).
     """
     with torch.inference_mode(False), torch.enable_grad():
-        leaf = (x.clone() if x.is_inference() else x).detach().requires_grad_()
+        leaf = fresh(x).detach().requires_grad_()
         f = log_density(leaf)
         (gradient,) = torch.autograd.grad(f.sum(), leaf)
     return f.detach(), gradient

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import densities
-from dualmcmc.langevin import LogDensity, langevin
+from dualmcmc.langevin import LogDensity, fresh, langevin
 from dualmcmc.methods.chain import Chain
 from dualmcmc.methods.diffusion import Level
 from dualmcmc.noise import Noise
@@ -63,7 +63,7 @@ def diffuse(levels: Sequence[Level], x: Tensor, level: Tensor, *, noise: Noise) 
 def log_conditional(trio: Trio, levels: Sequence[Level], noisier: Tensor, level: Tensor) -> LogDensity:
     """Eq. (Y2) without its constant, for x_{t+1} (B, *) and levels int64 (B,): takes x_t (B, *) to (B,)."""
     names = ("scale", "temperature", "precision")
-    scale, temperature, precision = (at(levels, level, name, noisier) for name in names)
+    scale, temperature, precision = (fresh(at(levels, level, name, noisier)) for name in names)
     energy = trio.part("energy")
 
     def log_density(x: Tensor) -> Tensor:
@@ -99,8 +99,8 @@ def recover(
         x_t, (B, *), detached.
     """
     # In y / b_t the chains of all levels have the same step.
-    unit = at(levels, level, "step", x) / at(levels, level, "scale", x)
-    log_density = log_conditional(trio, levels, noisier, level)
+    unit = fresh(at(levels, level, "step", x) / at(levels, level, "scale", x))
+    log_density = log_conditional(trio, levels, fresh(noisier), fresh(level))
     return unit * langevin(lambda state: log_density(unit * state), x / unit, chain, noise=noise)
 
 

@@ -2,7 +2,8 @@
 
 Result i depends on image i, its key and the seed, never on what else is in its batch: noise is a function
 of (seed, key, chain step), no network couples images, and results agree up to rounding whatever the batch
-size, order or neighbours. Everything works inside a caller's `torch.inference_mode()`.
+size, order or neighbours. All but the chains runs under `torch.inference_mode`, and the caller may be inside it;
+what is returned are ordinary tensors, without a graph.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import masks, methods, paths, scoring
-from dualmcmc.calls import batches, fresh, of_length, plain_mode, positive
+from dualmcmc.calls import batches, of_length, on_model, positive
 from dualmcmc.data.order import spread
 from dualmcmc.drawing import draw
 from dualmcmc.errors import InputError
@@ -127,7 +128,7 @@ class Model:
         """Where the networks are, and results will be."""
         return next(self.trio.parameters()).device
 
-    @plain_mode
+    @on_model
     def sample(
         self,
         n: int,
@@ -156,7 +157,7 @@ class Model:
             rows.append(draw(self.trio, self.config.method, shape, chain, noise=noise).clamp_(-1, 1))
         return torch.cat(rows)
 
-    @plain_mode
+    @on_model
     def infer(
         self,
         images: Pictures,
@@ -192,7 +193,7 @@ class Model:
             rows.append(explain(self.trio, x[part], chain, noise=noise, start=start).z_post)
         return torch.cat(rows)
 
-    @plain_mode
+    @on_model
     def reconstruct(
         self,
         images: Pictures,
@@ -207,7 +208,7 @@ class Model:
         z = self.infer(images, seed=seed, keys=keys, steps=steps, start=start, batch_size=batch_size)
         return self.decode(z, batch_size=batch_size)
 
-    @plain_mode
+    @on_model
     def decode(self, z: Tensor, *, batch_size: int = 64) -> Tensor:
         """g(z), the mean image of each code: z (N, d); returns (N, C, S, S) in [-1, 1].
 
@@ -223,11 +224,11 @@ class Model:
             )
         size, channels = self.config.images.size, self.config.images.channels
         rows = [torch.empty((0, channels, size, size), device=self.device)]
-        parts = fresh(z).to(self.device).float().split(positive(batch_size))
+        parts = z.to(self.device).float().split(positive(batch_size))
         rows += [self.trio.g(part) for part in parts]
         return torch.cat(rows).clamp_(-1, 1)
 
-    @plain_mode
+    @on_model
     def log_density(self, images: Pictures, *, batch_size: int = 64) -> Tensor:
         """log pi(x) = h(x) / T in nats, up to one constant; T is the training data chain's. Returns (N,).
 
@@ -240,7 +241,7 @@ class Model:
         rows = [torch.empty(0, device=self.device)]
         return torch.cat([*rows, *(self.trio.log_pi(part) for part in x.split(positive(batch_size)))])
 
-    @plain_mode
+    @on_model
     def data_trajectory(
         self, n: int, at: Collection[int], *, seed: int = 0, keys: Sequence[int] | None = None
     ) -> Trajectory:
@@ -254,7 +255,7 @@ class Model:
         draw(self.trio, self.config.method, self._shape(n), chain, noise=noise, trace=trace)
         return _trajectory(trace, n)
 
-    @plain_mode
+    @on_model
     def latent_trajectory(
         self,
         images: Pictures,
@@ -271,7 +272,7 @@ class Model:
         explain(self.trio, x, chain, noise=noise, start=self._latent_start(start), trace=trace)
         return _trajectory(trace, len(x))
 
-    @plain_mode
+    @on_model
     def prior(self, n: int, *, seed: int = 0, keys: Sequence[int] | None = None) -> Tensor:
         """Codes drawn from the prior N(0, I), those that `sample` decodes for the same seed and keys: (n, d)."""
         rows = [torch.empty((0, self.trio.latent_dim), device=self.device)]
@@ -279,7 +280,7 @@ class Model:
             rows + [prior(self.trio, n, noise=noise) for _, noise in batches(n, seed, keys, max(n, 1))]
         )
 
-    @plain_mode
+    @on_model
     def inpaint(
         self,
         images: Pictures,
@@ -321,7 +322,7 @@ class Model:
             rows.append(torch.where(hidden[part], found, x[part]) if paste else found)
         return torch.cat(rows).clamp_(-1, 1)
 
-    @plain_mode
+    @on_model
     def inpainting_stages(
         self,
         images: Pictures,
@@ -377,7 +378,7 @@ class Model:
         start = self._latent_start(None)
         return inpaint(self.trio, x, hidden, *chains, noise=noise, start=start, visible_pixels=visible)
 
-    @plain_mode
+    @on_model
     def interpolate(
         self,
         a: Pictures,
@@ -410,7 +411,7 @@ class Model:
         images = self.decode(codes.flatten(0, 1), batch_size=batch_size)
         return images.reshape(len(codes), steps, *images.shape[1:])
 
-    @plain_mode
+    @on_model
     def score(
         self,
         images: Pictures,
@@ -445,7 +446,7 @@ class Model:
         percentile = self.training_scores.percentile(log_density.double().cpu().numpy())
         return Scores(log_density, mse, torch.from_numpy(percentile).float().to(self.device))
 
-    @plain_mode
+    @on_model
     def surprise(
         self,
         images: Pictures,
@@ -472,7 +473,7 @@ class Model:
         ]
         self.training_scores = scoring.summarise(torch.cat(parts).double().cpu().numpy(), images)
 
-    @plain_mode
+    @on_model
     def gradient(self, images: Pictures, *, batch_size: int = 64) -> tuple[Tensor, Tensor]:
         """h(x) and its gradient, (N,) and (N, C, S, S); over T they are log pi's. Errors: `log_density`'s."""
         x = self._images(images)
@@ -481,7 +482,7 @@ class Model:
         return h, torch.cat([x[:0], *(part[1] for part in parts)])
 
     def _images(self, images: Pictures) -> Tensor:
-        return fresh(to_images(images, self.config.images)).to(self.device)
+        return to_images(images, self.config.images).to(self.device)
 
     def has(self, part: str) -> bool:
         """Whether there is an energy network, a generator or an inference network."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dualmcmc import densities
 from dualmcmc.extras import CodeDensity
-from dualmcmc.langevin import Trace, langevin
+from dualmcmc.langevin import Trace, fresh, langevin
 from dualmcmc.methods.chain import Chain
 from dualmcmc.noise import Noise
 from dualmcmc.pieces import joined
@@ -134,8 +134,9 @@ def _explain(
             z_init = mean
             if start == "draw":
                 z_init = densities.draw_diagonal_normal(mean, log_variance, noise=noise.stream("q"))
+    held, seen = fresh(x), None if visible is None else fresh(visible)
     z_post = langevin(
-        lambda z: trio.log_joint(x, z, visible=visible),
+        lambda z: trio.log_joint(held, z, visible=seen),
         z_init,
         chain,
         noise=noise.stream("latent_chain"),
@@ -192,9 +193,10 @@ def inpaint(
     elif visible_pixels == "free":
         by_data_chain = revise(trio, by_latent_chain, data_chain, noise=noise)
     else:
+        held, given = fresh(visible), fresh(occluded)
 
         def put_back(state: Tensor) -> Tensor:
-            return torch.where(visible, occluded, state)
+            return torch.where(held, given, state)
 
         log_density = lambda state: trio.h(put_back(state))  # noqa: E731
         moved = langevin(log_density, by_latent_chain, data_chain, noise=noise.stream("data_chain"))

@@ -1,11 +1,11 @@
-"""`dualmcmc sample RUN`: images from the generator and after the data chain, written as they are drawn."""
+"""`dualmcmc sample RUN`: images from the generator and after the data chain, written while more are drawn."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 from annotated_types import Ge
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dualmcmc.model import Model
 
+KINDS = ("generator", "chain")
 GRID = 64
 """Images of each kind on grid.png, at most."""
 
@@ -49,7 +50,7 @@ def sample(args: list[str]) -> None:
     out = free_folder(options.out, options.run, "generated")
     model = load_model(options)
     with filling(out):
-        means = _draw(model, options, out)
+        means = draw_into(out, model, options)
     steps = methods.test_chain(model.config.method).steps if options.steps is None else options.steps
     figures = {"out": str(out), "n": options.n, "steps": steps, "seed": options.seed, **means}
     write_json(options.json, figures)
@@ -61,45 +62,66 @@ def sample(args: list[str]) -> None:
     show(about, options.json)
 
 
-def _draw(model: Model, options: Sample, out: Path) -> dict[str, float]:
-    """Writes pictures, CSV and grid batch by batch; returns the mean log-densities, with an energy network."""
+class Batch(NamedTuple):
+    """What is written at once: images' numbers; by kind, images (B, C, S, S) on the CPU and log-densities (B,)."""
+
+    keys: range
+    images: dict[str, Tensor]
+    densities: dict[str, list[Any]]
+
+
+def draw_into(out: Path, model: Model, options: Sample) -> dict[str, float]:
+    """Writes pictures and rows while more are drawn, then the grid; returns the mean log-densities there are."""
     import torch
 
     from dualmcmc.cli.loading import batches
+    from dualmcmc.cli.writing import writing
     from dualmcmc.pictures import save_side_by_side
 
-    for kind in ("generator", "chain"):
+    for kind in KINDS:
         (out / kind).mkdir(parents=True, exist_ok=True)
-    sums, shown = {"generator": 0.0, "chain": 0.0}, {"generator": [], "chain": []}  # type: ignore[var-annotated]
+    sums, shown = dict.fromkeys(KINDS, 0.0), {kind: [] for kind in KINDS}  # type: ignore[var-annotated]
     with (out / "samples.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(["index", "log_density_generator", "log_density_chain"])
-        for keys in batches(options.n, options.batch_size, "drawing"):
-            drawn = {
-                kind: model.sample(
-                    len(keys), seed=options.seed, keys=keys, steps=steps, batch_size=options.batch_size
-                )
-                for kind, steps in (("generator", 0), ("chain", options.steps))
-            }
-            densities: dict[str, list[Any]] = {kind: [""] * len(keys) for kind in drawn}
-            if model.has("energy"):
-                densities = {kind: model.log_density(x).tolist() for kind, x in drawn.items()}
-                check_finite({f"log-density ({kind})": values for kind, values in densities.items()})
-                sums = {kind: total + sum(densities[kind]) for kind, total in sums.items()}
-            rows.writerows(zip(keys, densities["generator"], densities["chain"], strict=True))
-            for kind, x in drawn.items():
-                _write(out / kind, x, keys.start)
-                shown[kind].append(x[: max(0, GRID - keys.start)].cpu())
-    panels = [torch.cat(shown["generator"]), torch.cat(shown["chain"])]
+        rows.writerow(["index", *(f"log_density_{kind}" for kind in KINDS)])
+
+        def write(batch: Batch) -> None:
+            rows.writerows(zip(batch.keys, *(batch.densities[kind] for kind in KINDS), strict=True))
+            for kind in KINDS:
+                _write(out / kind, batch.images[kind], batch.keys.start)
+
+        with writing(write) as hand_over:
+            for keys in batches(options.n, options.batch_size, "drawing"):
+                batch = _draw(model, options, keys)
+                for kind in KINDS:
+                    # Cloned: a view, even of no image, would keep the whole batch.
+                    shown[kind].append(batch.images[kind][: max(0, GRID - keys.start)].clone())
+                    sums[kind] += sum(batch.densities[kind]) if model.has("energy") else 0.0
+                hand_over(batch)
+                del batch  # or it would be held while the next is drawn
+    panels = [torch.cat(shown[kind]) for kind in KINDS]
     save_side_by_side(out / "grid.png", panels, columns=8)
     if not model.has("energy"):
         return {}
     return {f"log_density_{kind}": value / options.n for kind, value in sums.items()}
 
 
+def _draw(model: Model, options: Sample, keys: range) -> Batch:
+    """The images with these numbers, before and after the data chain; once where it moves nothing."""
+    how: dict[str, Any] = {"seed": options.seed, "keys": keys, "batch_size": options.batch_size}
+    end = model.sample(len(keys), steps=options.steps, **how)
+    moved = model.has("energy") and options.steps != 0
+    drawn = {"generator": model.sample(len(keys), steps=0, **how) if moved else end, "chain": end}
+    densities: dict[str, list[Any]] = {kind: [""] * len(keys) for kind in KINDS}
+    if model.has("energy"):
+        densities = {kind: model.log_density(x).tolist() for kind, x in drawn.items()}
+        check_finite({f"log-density ({kind})": values for kind, values in densities.items()})
+    return Batch(keys, {kind: x.cpu() for kind, x in drawn.items()}, densities)
+
+
 def _write(folder: Path, x: Tensor, first: int) -> None:
     from dualmcmc.data.rule import to_uint8
     from dualmcmc.pictures import to_pil
 
-    for i, pixels in enumerate(to_uint8(x.cpu()), start=first):
+    for i, pixels in enumerate(to_uint8(x), start=first):
         to_pil(pixels).save(folder / f"{i:05d}.png")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualmcmc.calls import inferring
 from dualmcmc.data import ImageSet
 from dualmcmc.features import FeatureNetwork
 from dualmcmc.metrics import InceptionScore, Moments, frechet_distance, kernel_distance
@@ -70,7 +71,7 @@ class Names:
         self.score = f"is{features}{size}"
 
 
-@torch.no_grad()
+@inferring
 def generation(
     setting: Setting, network: FeatureNetwork, reference: Reference, *, n: int, steps: Sequence[int]
 ) -> Result:
@@ -117,7 +118,7 @@ def generation(
     )
 
 
-@torch.no_grad()
+@inferring
 def of_images(setting: Setting, network: FeatureNetwork, reference: Reference, images: ImageSet) -> Result:
     """The same figures of images from anywhere: somebody else's generator."""
     n = len(images)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import methods
+from dualmcmc.calls import inferring
 from dualmcmc.metrics import Comparison, compare, compare_where, ssim_window, summary
 from dualmcmc.model import Model
 from dualmcmc.tasks.setting import Result, Setting
@@ -35,7 +36,7 @@ def stages_of(model: Model) -> list[str]:
     return own[:-1] if isinstance(model.config.method, methods.VAEBM) else own
 
 
-@torch.no_grad()
+@inferring
 def inpainting(
     setting: Setting,
     *,

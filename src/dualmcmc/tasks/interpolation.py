@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualmcmc.calls import inferring
 from dualmcmc.errors import InputError
 from dualmcmc.paths import PATHS, between
 from dualmcmc.tasks.setting import Result, Setting
@@ -19,7 +20,7 @@ from dualmcmc.tasks.setting import Result, Setting
 SHOWN = 3
 
 
-@torch.no_grad()
+@inferring
 def interpolation(setting: Setting, *, pairs: int, points: int = 8) -> Result:
     """Mean log-density along `pairs` paths of `points` images, of each kind; without energy network only pictures.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from dualmcmc.calls import inferring
 from dualmcmc.data import ImageSet
 from dualmcmc.data.order import spread
 from dualmcmc.metrics import ranking
@@ -33,7 +34,7 @@ SHOWN = 8
 Pictures = Callable[[Sequence[int]], Tensor]
 
 
-@torch.no_grad()
+@inferring
 def ood(setting: Setting, *, builtin: Sequence[str], sets: Mapping[str, ImageSet]) -> Result:
     """Figures of each other set against the held-out images.
 

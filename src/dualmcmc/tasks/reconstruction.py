@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from dualmcmc.calls import inferring
 from dualmcmc.metrics import Comparison, compare, ssim_window, summary
 from dualmcmc.tasks.linear import IMAGES, principal_components
 from dualmcmc.tasks.setting import Result, Setting
@@ -22,7 +22,7 @@ Kinds = dict[Start, list[int]]
 SHOWN = 12
 
 
-@torch.no_grad()
+@inferring
 def reconstruction(setting: Setting, *, steps: Sequence[int], noise_steps: Sequence[int]) -> Result:
     """Figures for every start and number of steps.
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dualmcmc.calls import inferring
 from dualmcmc.data import ImageSet, statistics_folder
 from dualmcmc.data.order import spread
 from dualmcmc.errors import InputError
@@ -115,7 +116,7 @@ def _place(network: FeatureNetwork, images: ImageSet, n: int) -> Path:
     return statistics_folder() / f"{key}.safetensors"
 
 
-@torch.no_grad()
+@inferring
 def _measure(setting: Setting, network: FeatureNetwork, n: int) -> dict[str, Tensor]:
     moments, kept, images = Moments(network.num_features), [], setting.train
     used, sampled = spread(len(images), n), set(spread(n, KERNEL))

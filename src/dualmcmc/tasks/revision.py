@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import methods
+from dualmcmc.calls import inferring
 from dualmcmc.tasks.setting import Result, Setting
 
 SHOWN, EVERY, LONGER = 8, 3, 10
@@ -20,7 +21,7 @@ LONG_CHAINS = 100
 """Chains of ten times the length, at most."""
 
 
-@torch.no_grad()
+@inferring
 def revision(setting: Setting, *, samples: int, distance: dict[str, Any] | None) -> Result:
     """Figure 2's curves and the chains' health; None for a chain that the method's networks have not.
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import features, methods
+from dualmcmc.calls import inferring
 from dualmcmc.data import ImageSet
 from dualmcmc.methods import Method
 from dualmcmc.metrics import Moments, frechet_distance
@@ -46,7 +47,7 @@ def evaluation_protocol(config: Config) -> dict[str, Any]:
     return {"seed": SEED, "features": features, **{name: asdict(chain) for name, chain in chains.items()}}
 
 
-@torch.no_grad()
+@inferring
 def small_evaluation(
     model: Model, train: ImageSet, heldout: ImageSet, images: int, batch_size: int = 100
 ) -> dict[str, float]:
