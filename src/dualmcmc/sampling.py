@@ -149,7 +149,8 @@ def reinfer(trio: Trio, x: Tensor, z: Tensor, chain: Chain, *, noise: Noise) -> 
     """The latent chain on log p(x, z) from codes z (B, d) for images x (B, *): where it ends, (B, d)."""
 
     def work(rows: slice, own: Noise) -> tuple[Tensor]:
-        return (langevin(lambda state: trio.log_joint(x[rows], state), z[rows], chain, noise=own),)
+        held = fresh(x[rows])
+        return (langevin(lambda state: trio.log_joint(held, state), z[rows], chain, noise=own),)
 
     return joined(len(x), trio.at_once, noise.stream("reinfer"), work)[0]
 
