@@ -5,7 +5,7 @@
 
 torchebm (in `constraints.txt` and the dev extra) steps by x' = x - eta grad U(x) + sqrt(2 eta) noise_scale eps, so
 that eta = s^2/2, U = -f and noise_scale = sqrt(T) are our Eq. (L1) with f, s and T. It has no mixture of its own:
-its users write f into a BaseModel's `forward`, which it then differentiates, or override `gradient` where they know
+its users write f in a BaseModel's `forward`, which it then differentiates, or override `gradient` where they know
 it. Both are timed, with the same function on both sides:
 
     automatic       f is `Mixture.log_density`, differentiated by either library
