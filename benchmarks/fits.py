@@ -38,10 +38,10 @@ class Power(NamedTuple):
         return f"{self.factor:.3g} x^{self.exponent:.2f}"
 
 
-def line(xs: Sequence[float], ys: Sequence[float]) -> Line:
-    """xs, ys: positive, of two points at least."""
+def line(xs: Sequence[float], ys: Sequence[float], *, relative: bool = False) -> Line:
+    """ys positive, of two points at least; `relative` residuals are those to be small where y spans decades."""
     x, y = np.asarray(xs, float), np.asarray(ys, float)
-    b, a = np.polyfit(x, y, 1)
+    b, a = np.polyfit(x, y, 1, w=1 / y if relative else None)
     off = y - (a + b * x)
     spread = float(((y - y.mean()) ** 2).sum())
     r2 = 1 - float((off**2).sum()) / spread if spread else 1.0
@@ -57,6 +57,7 @@ def power(xs: Sequence[float], ys: Sequence[float]) -> Power:
 def plot(panels: dict[str, tuple[Sequence[float], Sequence[float], Line | Power]], across: str) -> Any:
     """A figure with a panel for each: points and the fit, both axes logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     figure = Figure(figsize=(4.2 * len(panels), 3.6), dpi=110, layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -65,6 +66,8 @@ def plot(panels: dict[str, tuple[Sequence[float], Sequence[float], Line | Power]
         axes.loglog(xs, ys, "o")
         axes.loglog(dense, [fit.at(x) for x in dense], "-", label=str(fit))
         axes.set(xlabel=across, title=name)
+        axes.set_xticks(xs, [f"{x:g}" for x in xs])
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.title.set_fontsize(9)
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=8)

@@ -9,13 +9,14 @@ steps of either chain, batch 16. For each sweep a growth is expected, fitted and
 
     kx, kz      time is a + b K, memory is flat: a chain keeps its last state alone
     batch       time is a + b B; memory a + c times what `train --dry-run` predicts, which is linear in B
-    width, size time is a power of the width or side, as the arithmetic is; memory as for the batch
+    width, size time is a + b FLOPs, whose powers of the width or side are given, too; memory as for the batch
     images      seconds an update and memory are flat from 10^3 to 10^6 images: pixels stay on disk, mapped. The
                 order of an epoch alone is held, 8 bytes an image and as much again while it is drawn
     processes   two processes of one thread against one, equal global batch: images a second, from the run's log
 
-Memory of an images point is twofold: what is resident counts the pages of the mapped file that were read, which
-the system takes back when it needs them; `anonymous` is what the process alone can give back, and what is judged.
+Memory of an images point is twofold: what is resident counts the pages of the mapped file that were read, and
+of those beside them that the system maps along (up to a megabyte for each image read), all of which it takes back
+when it needs them; `anonymous` is what the process alone can give back, and what is judged.
 The cache is a temporary folder.
 """
 
@@ -49,8 +50,8 @@ STRAIGHT, OFF = 0.99, 0.10
 """Of a linear growth: least R^2, and largest relative residual."""
 FLAT = 0.02
 """Largest growth of a chain's memory over its sweep, as a share: the allocator's."""
-EXPONENTS = 0.35
-"""How far time's exponent may be from the arithmetic's: small layers compute at a lower rate than large ones."""
+RATE = 0.25
+"""Largest relative residual of time against arithmetic: layers of other sizes compute at other rates."""
 PREDICTED = (0.5, 2.5)
 """Bytes for each byte predicted: beside what autograd keeps, results and gradients are there for a time."""
 FLAT_EXPONENT = 0.03
@@ -63,7 +64,7 @@ SIDE = 16
 """Of the images of the images sweep, grey."""
 
 SWEEPS = {
-    "kx": (5, 10, 20, 40),
+    "kx": (10, 20, 40, 80),
     "kz": (5, 10, 20, 40),
     "batch": (8, 16, 32, 64),
     "width": (8, 16, 32, 48),
@@ -89,8 +90,8 @@ AXES = {
     "images": "images in the data set",
     "processes": "processes",
 }
-SMALL = {"size": {"batch": 4}}
-"""What is not the base's."""
+OWN = {"kx": {"kz": 1}, "kz": {"kx": 1}, "size": {"batch": 4}}
+"""What is not the base's: the other chain would hide the one looked at."""
 TINY = {"kx": 1, "kz": 1, "batch": 4, "width": 4, "size": 16}
 TRAINED = {"kx": 5, "kz": 5, "batch": 32, "width": 16, "size": SIDE, "channels": 1}
 """Of the images sweep: an update of some tens of milliseconds, so that reading its images could be seen."""
@@ -102,7 +103,7 @@ class Options:
 
     sweeps: tuple[str, ...] = tuple(SWEEPS)
     """Which sweeps; by default all."""
-    repeats: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    repeats: Annotated[int, tyro.conf.arg(metavar="N")] = 7
     """Iterations of each point after one that is not counted."""
     pairs: Annotated[int, tyro.conf.arg(metavar="N")] = 3
     """Runs of each number of processes, taking turns."""
@@ -160,7 +161,7 @@ def make_images(file: Path, count: int, side: int, channels: int) -> None:
 
 def iterations(axis: str, values: Sequence[int], options: Options) -> list[dict[str, Any]]:
     """A point of training iterations for each value."""
-    base = TINY if options.quick else SMALL.get(axis, {})
+    base = TINY if options.quick else OWN.get(axis, {})
     spec = {"kind": "iteration", "repeats": options.repeats, **base}
     return [{axis: value, **measure({**spec, axis: value}, options.threads)} for value in values]
 
@@ -172,7 +173,7 @@ def data_sets(values: Sequence[int], options: Options, folder: Path) -> list[dic
     for count in values:
         place, cache = folder / f"{count}.npy", folder / f"cache-{count}"
         make_images(place, count, SIDE, 1)
-        spec = {**sizes, "data": f"{place}:all", "repeats": 4 * options.repeats}
+        spec = {**sizes, "data": f"{place}:all", "repeats": 3 * options.repeats}
         decoded = measure({"kind": "decode", **spec}, options.threads, cache)
         out = str(folder / f"run-{count}")
         trained = measure({"kind": "train", "out": out, **spec}, options.threads, cache)
@@ -260,15 +261,20 @@ def judge_batch(axis: str, rows: list[dict[str, Any]]) -> Sweep:
 
 
 def judge_power(axis: str, rows: list[dict[str, Any]]) -> Sweep:
-    """Time's exponent is the arithmetic's, memory as predicted."""
-    xs, ys, peaks = [r[axis] for r in rows], [r["median"] for r in rows], [r["peak"] for r in rows]
-    time, arithmetic = fits.power(xs, ys), fits.power(xs, [r["flops"] for r in rows])
+    """Time is linear in the arithmetic, memory as predicted."""
+    xs, ys, peaks, flops = ([r[name] for r in rows] for name in (axis, "median", "peak", "flops"))
+    time, arithmetic, fit = fits.power(xs, ys), fits.power(xs, flops), fits.line(flops, ys, relative=True)
+    seen = f"{fit.a:.3g} s + FLOPs / {1e-9 / fit.b:.0f} GFLOP/s, off by {fit.residual:.1%} at most"
     verdict = Verdict(
         "time follows the arithmetic",
-        f"exponent {time.exponent:.2f}, of FLOPs {arithmetic.exponent:.2f}",
-        abs(time.exponent - arithmetic.exponent) <= EXPONENTS,
+        f"{seen}; exponent of {axis} {time.exponent:.2f}, of FLOPs {arithmetic.exponent:.2f}",
+        fit.b > 0 and fit.residual <= RATE,
     )
-    panels = {"seconds": (xs, ys, time), "peak, bytes": (xs, peaks, fits.power(xs, peaks))}
+    panels: dict[str, tuple[Sequence[float], Sequence[float], fits.Line | fits.Power]] = {
+        "seconds": (xs, ys, time),
+        "FLOPs": (xs, flops, arithmetic),
+        "peak, bytes": (xs, peaks, fits.power(xs, peaks)),
+    }
     return Sweep(rows, [verdict, _as_predicted(rows)], panels)
 
 

@@ -206,6 +206,8 @@ def test_lines_and_powers_are_found_again() -> None:
     line = fits.line(xs, [3 + 0.5 * x for x in xs])
     assert line == pytest.approx((3, 0.5, 1, 0), abs=1e-12)
     assert fits.power(xs, [3 * x**1.7 for x in xs]) == pytest.approx((3, 1.7))
+    exact = fits.line(xs, [3 + 0.5 * x for x in xs], relative=True)
+    assert exact == pytest.approx((3, 0.5, 1, 0), abs=1e-12)
     off = fits.line([0.0, 1.0, 2.0], [1.0, 4.0, 1.0])  # the line is 2, residuals -1, 2, -1
     assert off == pytest.approx((2, 0, 0, 1), abs=1e-12)
 
@@ -223,9 +225,9 @@ def test_a_growth_is_as_expected_or_is_not() -> None:
     square = [_row("kx", x, 1 + 0.1 * x**2, peak=1e9 + 1e7 * x) for x in xs]  # as if every state were kept
     assert not any(v.holds for v in scaling.judge_chain("kx", square).verdicts)
 
-    width = [_row("width", x, 0.1 * x**1.8, flops=x**1.9, predicted=x**2, peak=7 + 1.2 * x**2) for x in xs]
+    width = [_row("width", x, 2 + x**1.9, flops=1e9 * x**1.9, predicted=x**2, peak=7 + 1.2 * x**2) for x in xs]
     assert all(v.holds for v in scaling.judge_power("width", width).verdicts)
-    steep = [_row("width", x, 0.1 * x**2.5, flops=x**1.9, predicted=x**2, peak=7 + 9 * x**2) for x in xs]
+    steep = [_row("width", x, x**3.0, flops=1e9 * x**1.9, predicted=x**2, peak=7 + 9 * x**2) for x in xs]
     assert not any(v.holds for v in scaling.judge_power("width", steep).verdicts)
 
     counts = [10**3, 10**4, 10**5, 10**6]
