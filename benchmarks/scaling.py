@@ -225,7 +225,7 @@ def runs(values: Sequence[int], options: Options, folder: Path) -> list[dict[str
 
 
 def _linear(xs: Sequence[float], ys: Sequence[float], unit: str) -> tuple[fits.Line, Verdict]:
-    fit = fits.line(xs, ys)
+    fit = fits.line(xs, ys, relative=True)
     seen = f"{fit.a:.3g} s + {fit.b:.3g} s {unit}, R^2 {fit.r2:.4f}, off by {fit.residual:.1%} at most"
     return fit, Verdict("time is a + b x", seen, fit.r2 >= STRAIGHT and fit.residual <= OFF)
 
