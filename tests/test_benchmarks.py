@@ -9,20 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import ablation
 import agreement
+import chains
+import fits
 import iteration
 import machine
 import network
+import quality
 import sampling
+import scaling
 import streaming
 from textbook import Order, Textbook
 
+from dualmcmc.langevin import score
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config
+from dualmcmc.toys import energy_distance
 from dualmcmc.training import processes
 from dualmcmc.training.loop import Trainer
 
@@ -168,3 +175,134 @@ def test_on_paper_time_is_arithmetic_starts_of_operators_or_the_network() -> Non
 def test_the_scaling_documents_tables_are_what_the_program_prints() -> None:
     document = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
     assert network.paper("cifar10", network.Assumed()) in document
+
+
+def test_chains_run_and_write_what_they_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "chains.json"
+    assert chains.main(["--quick", "--json", str(file)]) == 0
+    report = json.loads(file.read_text())
+    assert set(report["seconds"]) == {"automatic", "closed form"}
+    assert len(report["law"]) == 4 + 6
+    assert all(row["same"] for row in report["law"])
+    assert "the same law" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", [chains.AUTOMATIC, chains.CLOSED])
+def test_torchebm_and_we_step_alike(kind: str) -> None:
+    """Less the drift of (L1), one step of either leaves s times standard normal noise."""
+    x = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0))
+    _, slope = score(chains.MIXTURE.log_density, x)
+    for sampler in (chains.ours(kind, 1), chains.theirs(kind, 1)):
+        noise = (sampler(x, 3) - x - chains.STEP**2 / 2 * slope) / chains.STEP
+        assert abs(noise.mean().item()) < 5 / noise.numel() ** 0.5
+        assert abs(noise.var().item() - 1) < 5 * (2 / noise.numel()) ** 0.5
+
+
+def test_a_sampler_of_another_law_is_seen() -> None:
+    """Steps of half the size settle at 1.08 instead of 1.45 times the variance, a bias one might call small."""
+    start = torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
+    good = chains.ours(chains.CLOSED, 100)(start, 1)
+    bad = chains.ours(chains.CLOSED, 300, step=chains.STEP / 2)(start, 2)
+    right, wrong, between = chains.compare({"good": good, "bad": bad})
+    assert right["same"]
+    assert not wrong["same"]
+    assert not between["same"]
+
+
+def test_an_energy_test_of_one_law_has_any_p_and_of_two_the_least() -> None:
+    """Its statistic is `toys.energy_distance`."""
+    source = torch.Generator().manual_seed(0)
+    x, y = torch.randn(300, 2, generator=source), torch.randn(300, 2, generator=source)
+    distance, p = chains.energy_test(x, y)
+    assert distance == pytest.approx(energy_distance(x.double(), y.double()), rel=1e-9)
+    assert p > 0.001
+    assert chains.energy_test(x, y + 1)[1] == 1 / (chains.PERMUTATIONS + 1)
+
+
+def test_lines_and_powers_are_found_again() -> None:
+    xs = [1.0, 2.0, 5.0, 20.0]
+    line = fits.line(xs, [3 + 0.5 * x for x in xs])
+    assert line == pytest.approx((3, 0.5, 1, 0), abs=1e-12)
+    assert fits.power(xs, [3 * x**1.7 for x in xs]) == pytest.approx((3, 1.7))
+    exact = fits.line(xs, [3 + 0.5 * x for x in xs], relative=True)
+    assert exact == pytest.approx((3, 0.5, 1, 0), abs=1e-12)
+    off = fits.line([0.0, 1.0, 2.0], [1.0, 4.0, 1.0])  # the line is 2, residuals -1, 2, -1
+    assert off == pytest.approx((2, 0, 0, 1), abs=1e-12)
+
+
+def _row(axis: str, x: int, seconds: float, **more: float) -> dict[str, object]:
+    held = {"peak": 1e9, "anonymous": 8e8, "predicted": 1e8, "flops": 1e9}
+    return {axis: x, "seconds": [seconds], "median": seconds, **held, **more}
+
+
+def test_a_growth_is_as_expected_or_is_not() -> None:
+    """Chains: linear, flat; sizes: as the arithmetic and the prediction; data sets: flat, their order apart."""
+    xs = [5, 10, 20, 40]
+    good = [_row("kx", x, 1 + 0.1 * x) for x in xs]
+    assert all(v.holds for v in scaling.judge_chain("kx", good).verdicts)
+    square = [_row("kx", x, 1 + 0.1 * x**2, peak=1e9 + 1e7 * x) for x in xs]  # as if every state were kept
+    assert not any(v.holds for v in scaling.judge_chain("kx", square).verdicts)
+
+    width = [_row("width", x, 2 + x**1.9, flops=1e9 * x**1.9, predicted=x**2, peak=7 + 1.2 * x**2) for x in xs]
+    assert all(v.holds for v in scaling.judge_power("width", width).verdicts)
+    steep = [_row("width", x, x**3.0, flops=1e9 * x**1.9, predicted=x**2, peak=7 + 9 * x**2) for x in xs]
+    assert not any(v.holds for v in scaling.judge_power("width", steep).verdicts)
+
+    counts = [10**3, 10**4, 10**5, 10**6]
+    flat = [_row("images", n, 0.04, anonymous=2e8 + 16 * n, decoding=0.1 + 3e-5 * n) for n in counts]
+    assert all(v.holds for v in scaling.judge_images("images", flat).verdicts)
+    held = [_row("images", n, 1e-3 * n**0.3, anonymous=2e8 + 256 * n, decoding=1e-9 * n**2) for n in counts]
+    assert not any(v.holds for v in scaling.judge_images("images", held).verdicts)
+
+    two = [{"processes": n, "seconds": [1 / n**0.9], "median": 1 / n**0.9, "batch": 64} for n in (1, 2)]
+    (ratio,) = scaling.judge_processes("processes", two).verdicts
+    assert ratio.holds
+    assert ratio.seen.startswith("1.87")
+
+
+def test_scaling_runs_draws_and_writes_what_it_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Data sets, processes, and one of the sweeps of an iteration."""
+    file, sweeps = tmp_path / "scaling.json", ["kx", "images", "processes"]
+    words = ["--quick", "--json", str(file), "--plots", str(tmp_path / "plots")]
+    assert scaling.main([*words, "--sweeps", *sweeps]) == 0
+    report = json.loads(file.read_text())["sweeps"]
+    assert list(report) == sweeps
+    for axis in sweeps:
+        assert [row[axis] for row in report[axis]["rows"]] == list(scaling.QUICK[axis])
+        assert all(row["median"] > 0 and row["peak"] > 0 for row in report[axis]["rows"])
+        assert (tmp_path / "plots" / f"{axis}.png").stat().st_size > 0
+    assert "every growth is explained" in capsys.readouterr().out
+
+
+def test_unknown_sweeps_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert scaling.main(["--sweeps", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_images_written_in_pieces_are_an_npy(tmp_path: Path) -> None:
+    scaling.make_images(tmp_path / "images.npy", 10_001, 4, 1)
+    assert np.load(tmp_path / "images.npy").shape == (10_001, 4, 4, 1)
+
+
+def test_time_to_quality_is_read_between_evaluations(tmp_path: Path) -> None:
+    """On the line from (10 s, 4) to (20 s, 2), 3 is reached at 15 s; before the first one nothing is known."""
+    points = [quality.Point(seconds, 0, d, d + 1) for seconds, d in ((10.0, 4.0), (20.0, 2.0), (30.0, 2.5))]
+    assert quality.reached(points, 3.0) == 15
+    assert quality.reached(points, 5.0) == 10
+    assert quality.reached(points, 1.9) is None
+
+
+def test_both_contenders_for_quality_are_trained_and_measured(tmp_path: Path) -> None:
+    file = tmp_path / "quality.json"
+    assert quality.main(["--quick", "--json", str(file), "--plot", str(tmp_path / "curves.png")]) == 0
+    (report,) = json.loads(file.read_text())
+    for name in ("textbook", "ours"):
+        seconds = [point["seconds"] for point in report[name]]
+        updates = [point["updates"] for point in report[name]]
+        assert seconds == sorted(seconds)
+        assert seconds[-1] >= 2
+        assert 0 < updates[0] < updates[-1]
+    assert report["target"] == min(min(p["generator"], p["chain"]) for p in report["textbook"])
+    assert (tmp_path / "curves.png").stat().st_size > 0

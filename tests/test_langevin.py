@@ -10,6 +10,7 @@ from torch import nn
 from dualmcmc.langevin import Trace, langevin, langevin_step, score
 from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.settings import Chain
+from dualmcmc.toys import Mixture
 
 
 @pytest.mark.parametrize(("step", "temperature"), [(0.8, 0.5), (0.5, 1.0), (0.9, 4e-6)])
@@ -85,6 +86,25 @@ def test_a_chain_runs_under_inference_mode_with_the_same_result() -> None:
         inside = langevin(lambda x: -x.cosh().sum(1), x + 0, chain, noise=Noise(0))
     assert torch.equal(outside, inside)
     assert not inside.is_inference()
+
+
+def test_a_chain_takes_a_gradient_in_closed_form_for_the_derivative() -> None:
+    """The same chain and the same trace up to rounding; without a trace f is not called at all."""
+    truth = Mixture.ring(modes=5, radius=1.0, deviation=0.3)
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)).double()
+    chain = Chain(steps=8, step=0.2)
+    ours, known = Trace(at=(4,)), Trace(at=(4,))
+    by_autograd = langevin(truth.log_density, x, chain, noise=Noise(0), trace=ours)
+    end = langevin(truth.log_density, x, chain, noise=Noise(0), trace=known, gradient=truth.gradient)
+    assert torch.allclose(end, by_autograd, rtol=0, atol=1e-12)
+    assert torch.allclose(torch.stack(known.log_density), torch.stack(ours.log_density), rtol=0, atol=1e-12)
+    assert torch.allclose(torch.stack(known.gradient_norm), torch.stack(ours.gradient_norm), rtol=0, atol=1e-10)
+    assert torch.allclose(known.states[4], ours.states[4], rtol=0, atol=1e-12)
+
+    def never(x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("f is not needed")
+
+    assert torch.equal(langevin(never, x, chain, noise=Noise(0), gradient=truth.gradient), end)
 
 
 def test_the_score_is_the_gradient_of_each_row() -> None:

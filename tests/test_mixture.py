@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dualmcmc.langevin import score
 from dualmcmc.noise import BatchNoise, Noise
 from dualmcmc.sampling import synthesise
 from dualmcmc.settings import Chain, DualMCMC
@@ -75,6 +76,13 @@ def test_a_mixture_integrates_to_one_and_a_density_is_no_distance_from_itself() 
     grid = torch.cartesian_prod(axis, axis)
     assert abs(TRUTH.log_density(grid).exp().sum().item() * 0.02**2 - 1) < 1e-4
     assert abs(kl_on_grid(TRUTH.log_density, lambda x: TRUTH.log_density(x) + 7, extent=4)) < 1e-6
+
+
+def test_a_mixture_s_gradient_is_that_of_its_log_density() -> None:
+    """In float64, out to 20 deviations from every mode."""
+    x = TRUTH.means.double()[0] * torch.linspace(-8, 8, 41, dtype=torch.float64)[:, None] + 0.1
+    _, by_autograd = score(TRUTH.log_density, x)
+    assert torch.allclose(TRUTH.gradient(x), by_autograd, rtol=1e-10, atol=1e-10)
 
 
 def test_kl_on_a_grid_is_the_closed_form_for_two_gaussians() -> None:

@@ -47,3 +47,23 @@ def test_any_split_of_a_batch_draws_the_same_noise(cut: int) -> None:
 def test_as_many_keys_as_rows_are_asked_for() -> None:
     with pytest.raises(ValueError, match="2 keys for 3 rows"):
         Noise(0, [1, 2]).normal_like(torch.empty(3, 1))
+
+
+@pytest.mark.parametrize("block", [8, 100, 4096])
+def test_blocks_of_any_size_keep_a_position_s_noise_from_the_split(block: int) -> None:
+    """So do their streams; the size is part of what the noise is a function of."""
+    total, rows = 230, (range(41), range(41, 200), range(200, 230))
+    like = torch.empty(total, 2)
+    for name in ((), ("stream", 1)):
+        whole = BatchNoise(0, range(total), block=block).stream(*name)
+        parts = [BatchNoise(0, own, block=block).stream(*name) for own in rows]
+        for _ in range(2):
+            drawn = [part.normal_like(like[: len(own)]) for part, own in zip(parts, rows, strict=True)]
+            assert torch.equal(torch.cat(drawn), whole.normal_like(like))
+
+
+def test_a_block_s_size_is_that_of_training_unless_it_is_given() -> None:
+    like = torch.empty(2 * BLOCK, 3)
+    drawn = BatchNoise(0, range(len(like))).normal_like(like)
+    assert torch.equal(drawn, BatchNoise(0, range(len(like)), block=BLOCK).normal_like(like))
+    assert not torch.equal(drawn, BatchNoise(0, range(len(like)), block=2 * BLOCK).normal_like(like))

@@ -65,8 +65,14 @@ def score(log_density: LogDensity, x: Tensor) -> tuple[Tensor, Tensor]:
 
     Row i of f must depend on x[i] only (batch statistics break this).
     """
-    with torch.inference_mode(False), torch.enable_grad():
-        leaf = fresh(x).detach().requires_grad_()
+    with torch.inference_mode(False):
+        return _score(log_density, fresh(x))
+
+
+def _score(log_density: LogDensity, x: Tensor) -> tuple[Tensor, Tensor]:
+    """`score` of no inference tensor, outside inference mode: a step of a small chain notices a context more."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
         f = log_density(leaf)
         (gradient,) = torch.autograd.grad(f.sum(), leaf)
     return f.detach(), gradient
@@ -106,7 +112,13 @@ def langevin_step(
 
 
 def langevin(
-    log_density: LogDensity, x: Tensor, chain: Chain, *, noise: Noise, trace: Trace | None = None
+    log_density: LogDensity,
+    x: Tensor,
+    chain: Chain,
+    *,
+    noise: Noise,
+    trace: Trace | None = None,
+    gradient: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """`chain.steps` transitions (L1) from x; shape (B, *) in and out, x itself is left as it is.
 
@@ -116,6 +128,8 @@ def langevin(
         chain: steps, step s and temperature T.
         noise: draw k of each row serves transition k.
         trace: filled as it says, if given; this costs one more evaluation of f, at the end.
+        gradient: grad f where it is known in closed form, maps (B, *) to (B, *); None: f is differentiated.
+            With it f is evaluated for a trace alone.
 
     Returns:
         The last states, shape (B, *), float32, detached.
@@ -123,13 +137,13 @@ def langevin(
     with torch.inference_mode(False), torch.no_grad():
         state = x.detach().clone()
         for k in range(chain.steps):
-            f, gradient = score(log_density, state)
+            f, slope = _score(log_density, state) if gradient is None else (None, gradient(state))
             if trace is not None:
-                trace._see(k, state, f, gradient)
+                trace._see(k, state, log_density(state) if f is None else f, slope)
             if chain.gradient_clip or chain.longest_drift:
-                state.add_(drift(gradient, chain))
+                state.add_(drift(slope, chain))
             else:
-                state.add_(gradient, alpha=chain.step**2 / 2)
+                state.add_(slope, alpha=chain.step**2 / 2)
             if chain.temperature > 0:
                 state.add_(noise.normal_like(state), alpha=chain.step * chain.temperature**0.5)
             if chain.clamp:

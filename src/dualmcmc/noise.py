@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
 
 BLOCK = 32
-"""Rows per generator call in training."""
+"""Rows per generator call in training: recorded results are drawn so."""
 
 
 def _seed_of(*parts: int | str) -> int:
@@ -46,8 +47,8 @@ class Noise:
     def part(self, rows: slice, count: int) -> Noise:
         """The noise of some of `count` rows: each row's next draws are those it would have had among all."""
         keys = range(count) if self.keys is None else self.keys
-        part = type(self)(self.seed, keys[rows], path=self.path)
-        part.draws = self.draws
+        part = copy(self)
+        part.keys = keys[rows]
         return part
 
     def normal_like(self, x: Tensor) -> Tensor:
@@ -76,22 +77,44 @@ class Noise:
 
 
 class BatchNoise(Noise):
-    """Draws for consecutive positions of a global batch, in fixed blocks of `BLOCK` rows.
+    """Draws for consecutive positions of a global batch, in fixed blocks of rows.
 
     keys must be a range; a process that holds part of a block draws the whole block and keeps its rows,
     so a position's noise does not depend on how many processes share the batch.
+
+    Arguments:
+        seed: any integer.
+        keys: a range of positions; None: row i has position i.
+        path: names the stream; `stream` extends it.
+        block: rows that one seeded generator draws, which the noise is a function of, too. Seeding costs about as
+            much as a thousand numbers do: where a row is a few of them (chains in the plane), make it thousands.
     """
+
+    def __init__(
+        self,
+        seed: int,
+        keys: Sequence[int] | None = None,
+        *,
+        path: tuple[int | str, ...] = (),
+        block: int = BLOCK,
+    ) -> None:
+        super().__init__(seed, keys, path=path)
+        self.block = block
+
+    def stream(self, *name: int | str) -> BatchNoise:
+        """An independent sequence of draws for the same rows, in blocks of the same size."""
+        return type(self)(self.seed, self.keys, path=(*self.path, *name), block=self.block)
 
     def _fill(self, eps: Tensor, keys: Sequence[int]) -> None:
         if not isinstance(keys, range) or keys.step != 1:
             raise TypeError(f"positions of a batch are a range, not {keys!r}")
-        first, last = keys.start, keys.stop
+        first, last, block = keys.start, keys.stop, self.block
         generator = torch.Generator(eps.device)
-        for start in range(first - first % BLOCK, last, BLOCK):
-            generator.manual_seed(_seed_of(self.seed, *self.path, self.draws, "block", start // BLOCK))
-            if first <= start and start + BLOCK <= last:
-                eps[start - first : start - first + BLOCK].normal_(generator=generator)
+        for start in range(first - first % block, last, block):
+            generator.manual_seed(_seed_of(self.seed, *self.path, self.draws, "block", start // block))
+            if first <= start and start + block <= last:
+                eps[start - first : start - first + block].normal_(generator=generator)
                 continue
-            block = eps.new_empty((BLOCK, *eps.shape[1:])).normal_(generator=generator)
-            low, high = max(start, first), min(start + BLOCK, last)
-            eps[low - first : high - first] = block[low - start : high - start]
+            drawn = eps.new_empty((block, *eps.shape[1:])).normal_(generator=generator)
+            low, high = max(start, first), min(start + block, last)
+            eps[low - first : high - first] = drawn[low - start : high - start]

@@ -30,6 +30,13 @@ class Mixture:
         terms = -squares / (2 * variance) - math.log(2 * math.pi * variance * len(self.means))
         return terms.logsumexp(1)
 
+    def gradient(self, x: Tensor) -> Tensor:
+        """grad log p(x) in closed form, sum_m p(m | x) (mean_m - x) / deviation^2: x (B, 2); returns (B, 2)."""
+        means, variance = self.means.to(x), self.deviation**2
+        # |x|^2 is common to all modes and drops out of p(m | x); modes come first, as short rows are slow to sum.
+        logits = torch.addmm(-means.square().sum(1, keepdim=True) / (2 * variance), means / variance, x.T)
+        return ((means.T @ logits.softmax(0)).T - x) / variance
+
     def sample(self, n: int, source: torch.Generator) -> Tensor:
         """n draws (n, 2)."""
         return self.labelled(n, source)[0]
