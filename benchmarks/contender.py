@@ -38,9 +38,7 @@ class Child:
     """A contender's process."""
 
     def __init__(self, contender: Contender, config: dict[str, Any], threads: int, device: str) -> None:
-        words = json.dumps(
-            {"contender": asdict(contender), "config": config, "threads": threads, "device": device}
-        )
+        asked = {"contender": asdict(contender), "config": config, "threads": threads, "device": device}
         self.process = subprocess.Popen(
             [sys.executable, __file__, json.dumps(asked)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
