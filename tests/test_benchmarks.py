@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import ablation
 import agreement
 import iteration
-import machine
 import network
 import streaming
 from textbook import Order, Textbook
 
+from dualmcmc import cost
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config
 from dualmcmc.training import processes
@@ -61,7 +61,7 @@ def test_the_released_order_costs_a_second_data_chain() -> None:
     def flops(order: Order, steps: int) -> int:
         chain = replace(config.method.data_chain, steps=steps)
         book = Textbook(replace(config, method=replace(config.method, data_chain=chain)), order)
-        counted = machine.flops_of(lambda: book.iteration(x))
+        counted = cost.flops_of(lambda: book.iteration(x))
         assert all(p.isfinite().all() for net in book.networks for p in net.parameters())
         return counted
 
