@@ -44,11 +44,11 @@ def test_the_largest_layers_of_a_run_are_its_energys_and_its_generators() -> Non
 
 
 def test_measuring_gives_a_rate_and_touches_no_random_state() -> None:
-    before = torch.get_rng_state()
+    before, tf32 = torch.get_rng_state(), torch.backends.cudnn.allow_tf32
     found = rate.of(tiny(), device="cpu", limit=0.01)
     assert 1e6 < found < 1e16
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.backends.cudnn.allow_tf32 is True
+    assert torch.backends.cudnn.allow_tf32 is tf32
 
 
 def test_time_is_bounded_by_running_few_images_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ def _run(module: Any, x: Tensor, update: Update, settings: Optim) -> _Watch:
         watch = _Watch(trace)
         for phase in range(module.phases):
             with torch.autograd.graph.saved_tensors_hooks(watch.pack, lambda tensor: tensor):
-                losses = module(x, _NoNoise(0), watch, update._replace(phase=phase))
+                losses = module.losses(x, _NoNoise(0), watch, update._replace(phase=phase))
             watch.phase_done()
             summed = losses.total()
             watch.mark("other")

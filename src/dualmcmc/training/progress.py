@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from dualmcmc.storage.run_folder import RunFolder
 
@@ -52,7 +53,7 @@ class Reporter:
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[gist]}"),
+            TextColumn("{task.fields[gist]}", table_column=Column()),  # wraps where the terminal is narrow
             console=self._console,
         )
         self._task = bar.add_task("training", total=self.total, completed=done, speed="", gist="")
