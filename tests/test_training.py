@@ -509,7 +509,7 @@ def threads():
     names = [(task / "comm").read_text().strip() for task in pathlib.Path("/proc/self/task").iterdir()]
     return [name for name in names if "gloo" in name]
 
-atexit.register(lambda: print(f"left: {threads()}\\n", end="", flush=True))  # the first registered is the last called
+atexit.register(lambda: print(f"left: {threads()}\\n", end="", flush=True))  # registered first, called last
 from dualmcmc.cli import main
 from dualmcmc.training.loop import Trainer
 
