@@ -30,7 +30,6 @@ import layouts
 import machine
 import torch
 import tyro
-from machine import Clock
 from rich.console import Console
 from rich.table import Table
 from textbook import Textbook
@@ -38,9 +37,11 @@ from torch import Tensor
 
 from dualmcmc import InputError, spectral
 from dualmcmc.cli.arguments import parse
+from dualmcmc.cost import flops_of
 from dualmcmc.noise import BatchNoise
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config
+from dualmcmc.stopwatch import Clock
 from dualmcmc.storage import pretrained
 from dualmcmc.teaching import DualMCMCTeaching
 from dualmcmc.training import optimisation
@@ -149,15 +150,16 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
         BOOK: lambda: run_book(book),
         RELEASED: lambda: run_book(released),
     }
-    flops = {name: machine.flops_of(work) for name, work in contenders.items()}  # warms up, too
+    flops = {name: flops_of(work) for name, work in contenders.items()}  # warms up, too
     peaks = {name: machine.peak_bytes(device, work) for name, work in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(options.repeats):
         for name, work in contenders.items():
             seconds[name].append(clock.seconds(work))
     z = torch.randn(len(x), config.networks.latent_dim, device=device)
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    rate = machine.convolution_rate([(book.energy, x), (book.generator, z)], dtype)
     with autocast():
-        rate = machine.convolution_rate([(book.energy, x), (book.generator, z)], clock)
         by_layout = layouts.times(ours.trio, x, clock, rounds=options.repeats + 2)
     if not all(p.isfinite().all() for p in ours.trio.parameters()):
         raise ArithmeticError("weights are not finite after a few updates: times mean nothing")

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from machine import LAYOUTS, Clock
 from rich.table import Table
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dualmcmc.langevin import score
 from dualmcmc.networks.layers import FullConv2d, FullConvTranspose2d
+from dualmcmc.rate import LAYOUTS
+from dualmcmc.stopwatch import Clock
 from dualmcmc.teaching import inference_loss
 from dualmcmc.trio import Trio
 

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: a clock, the machine's rate of convolutions, memory."""
+"""What the benchmarks measure with: the machine's rate of convolutions, memory."""
 
 from __future__ import annotations
 
@@ -7,88 +7,20 @@ import os
 import platform
 import resource
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dualmcmc.cost import flops_of
-
-LAYOUTS = {"channels_last": torch.channels_last, "default": torch.contiguous_format}
+from dualmcmc import rate
 
 
-class Clock:
-    """Seconds of a piece of work; on a GPU until it has done it."""
-
-    def __init__(self, device: str) -> None:
-        self.device = torch.device(device)
-
-    def _settle(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def seconds(self, work: Callable[[], object]) -> float:
-        """How long `work` takes."""
-        self._settle()
-        began = time.perf_counter()
-        work()
-        self._settle()
-        return time.perf_counter() - began
-
-    def best(self, work: Callable[[], object], rounds: int) -> float:
-        """The shortest of `rounds` times, after one that is not counted."""
-        work()
-        return min(self.seconds(work) for _ in range(rounds))
-
-
-def convolution_rate(nets: list[tuple[nn.Module, Tensor]], clock: Clock, rounds: int = 3) -> float:
-    """The best FLOP per second of the costliest convolutions of `nets` at these inputs, in either layout.
-
-    Each is run forward and backward to its input, as chains do.
-    """
-    best = 0.0
-    for net, x in nets:
-        works = sorted(((flops_of(w), w) for w in _convolutions(net, x)), key=lambda pair: -pair[0])
-        for flops, work in works[:6]:  # three layers, each in both layouts
-            best = max(best, flops / clock.best(work, rounds))
-    return best
-
-
-def _convolutions(net: nn.Module, x: Tensor) -> list[Callable[[], object]]:
-    """The distinct convolutions that `net` runs on x, each in both layouts."""
-    seen: dict[tuple[Any, ...], tuple[nn.Module, Tensor]] = {}
-
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        key = (type(layer), inputs[0].shape, layer.out_channels, layer.kernel_size, layer.stride)
-        seen[key] = (layer, inputs[0])
-
-    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
-    with torch.no_grad():
-        net(x)
-    for hook in hooks:
-        hook.remove()
-    return [
-        _convolution(layer, like, memory_format)
-        for layer, like in seen.values()
-        for memory_format in LAYOUTS.values()
-    ]
-
-
-def _convolution(layer: Any, like: Tensor, memory_format: torch.memory_format) -> Callable[[], object]:
-    c_in, c_out = layer.in_channels, layer.out_channels
-    twin = type(layer)(c_in, c_out, layer.kernel_size, layer.stride, layer.padding, bias=False)
-    twin.to(like.device, memory_format=memory_format).requires_grad_(False)
-    x = torch.randn(like.shape, device=like.device).to(memory_format=memory_format).requires_grad_()
-
-    def work() -> object:
-        y = twin(x)
-        return torch.autograd.grad(y, x, torch.ones_like(y))
-
-    return work
+def convolution_rate(nets: Sequence[tuple[nn.Module, Tensor]], dtype: torch.dtype) -> float:
+    """The best FLOP per second of the three costliest convolutions of each of `nets` at these inputs."""
+    layers = [layer for net, x in nets for layer in rate.convolutions(net, x)[:3]]
+    x = nets[0][1]
+    return rate.convolution_rate(layers, len(x), device=x.device, dtype=dtype, limit=10.0)
 
 
 def peak_bytes(device: str, work: Callable[[], object] | None = None) -> int:

@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 if __name__ == "__main__":  # by its path, from torchrun
     sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -167,24 +166,9 @@ class Work(NamedTuple):
     """Bytes of parameters hashed by every process, on average for one update."""
 
 
-class _Operators(TorchDispatchMode):
-    """Counts operators that compute something."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
-
-
 def work(config: Config) -> Work:
     """A dual-MCMC preset's, from `cost.iteration`, which `train --dry-run` prints."""
-    with torch.device("meta"), _Operators() as building:
-        pretrained.build_trio(config, spectral_norm=False)
-    with _Operators() as all_of_it:
-        found = cost.iteration(config)  # builds, and goes through an update twice
+    found = cost.iteration(config)
     method, run = config.method, config.run
     images, pixels = config.optim.batch_size, config.images.channels * config.images.size**2
     chain, latent = method.data_chain, methods.latent_chain(method)  # type: ignore[attr-defined]
@@ -200,7 +184,7 @@ def work(config: Config) -> Work:
     return Work(
         weights=weights,
         flops=found["flops_per_iteration"] / images,
-        operators=(all_of_it.count - building.count) // 2,
+        operators=found["operators_per_iteration"],
         draws=chain.steps * pixels + (latent.steps + 2) * config.networks.latent_dim,
         alone=sampled * test.steps * move + explained * explain + scored,
         kept=weights * cost.FLOAT * (cost.COPIES - 1) / run.checkpoint_every,

@@ -18,7 +18,6 @@ import agreement
 import chains
 import fits
 import iteration
-import machine
 import network
 import quality
 import sampling
@@ -26,6 +25,7 @@ import scaling
 import streaming
 from textbook import Order, Textbook
 
+from dualmcmc import cost
 from dualmcmc.langevin import score
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config
@@ -69,7 +69,7 @@ def test_the_released_order_costs_a_second_data_chain() -> None:
     def flops(order: Order, steps: int) -> int:
         chain = replace(config.method.data_chain, steps=steps)
         book = Textbook(replace(config, method=replace(config.method, data_chain=chain)), order)
-        counted = machine.flops_of(lambda: book.iteration(x))
+        counted = cost.flops_of(lambda: book.iteration(x))
         assert all(p.isfinite().all() for net in book.networks for p in net.parameters())
         return counted
 

@@ -166,8 +166,11 @@ def test_a_dry_run_of_cifar10_has_the_papers_parameter_counts_and_writes_nothing
     cost = figures(["train", "cifar10", "--dry-run"], capsys)
     assert cost["parameters"] == {"energy": 16_793_088, "generator": 16_024_579, "inference": 15_208_064}
     assert cost["config"]["method"]["data_chain"]["steps"] == 30
-    assert cost["flops_per_iteration"] == sum(cost["flops_by_part"].values())
-    assert set(cost["flops_by_part"]) == {"data_chain", "latent_chain", "losses"}
+    flops = cost["flops_by_part"]
+    losses = {"loss_energy", "loss_generator", "loss_inference"}
+    assert set(flops) == {"data_chain", "latent_chain", "optimiser"} | losses
+    assert cost["flops_per_iteration"] == sum(flops.values()) - flops["optimiser"]  # convolutions, matrix products
+    assert cost["bytes_moved_per_iteration"] == sum(cost["bytes_moved_by_part"].values())
     assert cost["memory_bytes"]["weights"] == 4 * 5 * sum(cost["parameters"].values())
     assert main(["train", "cifar10", "--dry-run"]) == 0
     assert "16,793,088" in capsys.readouterr().out
@@ -196,6 +199,7 @@ def test_a_dry_runs_flops_follow_the_chains(capsys: Capture) -> None:
     assert twenty["data_chain"] - ten["data_chain"] == ten["data_chain"] - zero["data_chain"] > 0
     assert twenty["latent_chain"] == zero["latent_chain"]
     double = parts("--optim.batch-size", "128", "--method.data-chain.steps", "10")
+    assert double.pop("optimiser") == ten.pop("optimiser") > 0
     assert double == {part: 2 * flops for part, flops in ten.items()}
 
 

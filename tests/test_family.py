@@ -149,12 +149,34 @@ def test_every_method_runs_with_every_kind_of_networks_and_images(method: str, k
     assert reached >= set(config.method.PARTS)
 
 
+def _ran(config: Config) -> int:
+    """FLOPs of a real update of these settings, the second that their memory sees, after any first phase."""
+    module = teaching(setup.new_trio(config), config.method)
+    x = torch.rand(2, config.images.channels, config.images.size, config.images.size) * 2 - 1
+    update = Update(batch=2, total=2, images=torch.arange(2), labels=torch.tensor([0, 2]))
+
+    def run(step: int) -> None:
+        for phase in range(module.phases):
+            noise = BatchNoise(0, range(2), path=("train", step))
+            module(x, noise, None, update._replace(step=step, phase=phase)).total().backward()
+            module.zero_grad()
+
+    run(1)
+    return cost.flops_of(lambda: run(2))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_costs_are_worked_out_for_every_method(method: str) -> None:
-    """FLOPs by part and in all; longer chains cost more, by the same amount for each step."""
+    """FLOPs by part and in all, those that run; longer chains cost more, by the same amount for each step."""
     config = small(method, Images(size=8, channels=1), "simple", "group")
+    config = replace(config, networks=replace(config.networks, spectral_norm=False))
     told = cost.iteration(config)
-    assert told["flops_per_iteration"] == sum(told["flops_by_part"].values()) > 0
+    parts = told["flops_by_part"]
+    assert told["flops_per_iteration"] == sum(parts.values()) - parts["optimiser"] == _ran(config) > 0
+    for name in ("energy", "generator", "inference"):  # losses of two networks stand under the generator's
+        assert bool(parts[f"loss_{name}"]) <= (name in config.method.PARTS or method == "no_mcmc")
+    assert set(told["bytes_moved_by_part"]) == set(told["operators_by_part"]) == set(parts)
+    assert all(told["bytes_moved_by_part"][part] > 0 for part in parts if parts[part])
     assert {name for name, count in told["parameters"].items() if count} - {"extra"} == set(config.method.PARTS)
     for name in ("data_chain", "latent_chain"):
         if not hasattr(config.method, name):

@@ -35,7 +35,7 @@ TINY: dict[str, Any] = {
     "run.checkpoint_every": 2,
 }
 PARTS = checkpoints.PARTS
-MEASURED = ("seconds_per_step", "peak_memory_bytes")
+MEASURED = ("seconds_per_step", "peak_memory_bytes", "convolution_rate", "convolution_share")
 """In a log line, what the machine did."""
 
 

@@ -1,15 +1,26 @@
 """What an iteration costs, worked out by running the method on torch's meta device: nothing is computed.
 
 FLOPs count a multiplication and an addition as two, in convolutions and matrix products, forward and
-backward as each part runs them: chains differentiate for their state only, losses for weights.
+backward as each part runs them: chains differentiate for their state only, losses for weights. The optimiser
+has neither; it is counted by its arithmetic (`optimiser`).
+
+Bytes moved are a model of caches that keep nothing from one operator to the next: each reads every tensor it is
+given and writes every tensor it gives, whole and in its own size, in float32. Views and allocations move nothing;
+drawing noise is left out. Fused kernels move less, convolutions that unfold their input more.
+
+A part is a chain, a network's own loss with its backward, or the optimiser. An operator of the losses belongs
+to the loss whose gradient passes through its node of autograd's graph; a loss that teaches two networks at once
+stands under one of them, as `Losses.named` has it. What carries no gradient goes with the loss that it precedes,
+and so does what a loss ran to take its gradient early (`pieces.taught`): its graph is gone by then.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,10 +29,11 @@ from torch.utils.flop_counter import flop_registry
 
 from dualmcmc.methods import JEM
 from dualmcmc.noise import Noise
-from dualmcmc.settings import Config
+from dualmcmc.settings import Config, Optim
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.storage import pretrained
-from dualmcmc.teaching import Update, teaching
+from dualmcmc.teaching import Losses, Update, teaching
+from dualmcmc.training import optimisation
 from dualmcmc.trio import Trio
 
 FLOAT = 4
@@ -30,6 +42,29 @@ CLASSES = 10
 """Of JEM, where the data are to say."""
 COPIES = 5
 """Weights, gradients, Adam's two moments, the average."""
+CHAINS = ("data_chain", "latent_chain")
+PARTS = (*CHAINS, "loss_energy", "loss_generator", "loss_inference", "optimiser")
+"""What an iteration is made of."""
+ADAM, NORM, DECAY, CLIP, AVERAGE = 13, 2, 2, 1, 3
+"""FLOPs per number learned: Adam 3 for the mean, 4 for the mean square, 3 for its root, corrected and kept from 0,
+3 for the move; the gradient's norm; the decay of weights, and clipping, where they are on; the running average."""
+ADAM_MOVES, NORM_MOVES, CLIP_MOVES, AVERAGE_MOVES = 7, 1, 2, 3
+"""Numbers read and written for each: Adam reads weight, gradient, two moments, and writes all but the gradient."""
+
+
+class Work(NamedTuple):
+    """What a piece of an iteration asks of a machine."""
+
+    flops: int = 0
+    moved: int = 0
+    """Bytes."""
+    operators: int = 0
+    """Those that are started one after the other; views are none. A device's own layouts may add a few copies."""
+
+
+def total(works: Iterable[Work]) -> Work:
+    """Their sum."""
+    return Work(*(sum(numbers) for numbers in zip(Work(), *works, strict=True)))
 
 
 def parameters(trio: Trio) -> dict[str, int]:
@@ -38,13 +73,19 @@ def parameters(trio: Trio) -> dict[str, int]:
     return {**counts, **{name: sum(p.numel() for p in net.parameters()) for name, net in trio.named_children()}}
 
 
-def iteration(config: Config) -> dict[str, Any]:
-    """Parameters, FLOPs per iteration by part, and bytes of memory of one process.
+def iteration(config: Config, *, step: int | None = None) -> dict[str, Any]:
+    """Parameters, and per iteration FLOPs, bytes moved and operators by part, and memory, of one process.
+
+    Arguments:
+        config: whose batch is the process's own.
+        step: of the update; by default one after any first phase (VAEBM's autoencoder).
 
     Returns:
-        parameters (energy, generator, inference), flops_per_iteration, flops_by_part (data_chain,
-        latent_chain, losses), memory_bytes (weights with gradients, moments and average; activations kept
-        for the losses' backward; what the method remembers; the sum, which an allocator's slack adds to).
+        parameters (energy, generator, inference); flops_per_iteration, of convolutions and matrix products, so
+        without the optimiser's; flops_by_part, bytes_moved_by_part, operators_by_part (`PARTS`; the optimiser's
+        few operators are not counted); bytes_moved_per_iteration, operators_per_iteration, of all parts;
+        memory_bytes (weights with gradients, moments and average; activations, the most that autograd holds at
+        any moment; what the method remembers; the sum, which an allocator's slack adds to).
     """
     b, images = config.optim.batch_size, config.images
     if isinstance(config.method, JEM) and not config.method.classes:  # left to data that are not at hand
@@ -52,39 +93,70 @@ def iteration(config: Config) -> dict[str, Any]:
     with torch.device("meta"):
         trio = pretrained.build_trio(config, spectral_norm=False)
         x = torch.empty(b, images.channels, images.size, images.size)
-        # After any first phase (VAEBM's autoencoder), every image seen before.
-        step = getattr(config.method, "vae_steps", 0)
         labels, positions = torch.zeros(b, dtype=torch.int64), torch.zeros(b, dtype=torch.int64)
+    trio.at_once = config.run.micro_batch
+    if step is None:
+        step = getattr(config.method, "vae_steps", 0)
     module = teaching(trio, config.method)
+    module.frozen()  # made once
+    # Every image was seen before.
     update = Update(step=step, batch=b, total=b, images=positions, labels=labels)
-    _run(module, x, update, _Watch())  # fills buffers
-    with _Counter() as counter:
-        watch = _Watch(counter)
-        _run(module, x, update, watch)
-        by_part = watch.finish()
+    watch = _run(module, x, update, config.optim)
+    if module.rows or module.tables:  # the first update fills what all others find
+        watch = _run(module, x, update, config.optim)
     counts = parameters(trio)
     kept = {
         "weights": sum(counts.values()) * FLOAT * COPIES,
-        "activations": max(watch.saved),
+        "activations": watch.most,
         "memory": sum(t.numel() * t.element_size() for t in (*module.rows.values(), *module.tables.values())),
     }
+    by_part = {part: watch.by_part[part] for part in PARTS}
+    whole = total(by_part.values())
     return {
         "parameters": counts,
-        "flops_per_iteration": sum(by_part.values()),
-        "flops_by_part": by_part,
+        "flops_per_iteration": whole.flops - by_part["optimiser"].flops,
+        "flops_by_part": {part: work.flops for part, work in by_part.items()},
+        "bytes_moved_per_iteration": whole.moved,
+        "bytes_moved_by_part": {part: work.moved for part, work in by_part.items()},
+        "operators_per_iteration": whole.operators,
+        "operators_by_part": {part: work.operators for part, work in by_part.items()},
         "memory_bytes": {**kept, "total": sum(kept.values())},
     }
 
 
-def _run(module: Any, x: Tensor, update: Update, watch: _Watch) -> None:
-    """One update's forwards and backwards."""
-    for phase in range(module.phases):
-        with torch.autograd.graph.saved_tensors_hooks(watch.pack, lambda tensor: tensor):
-            losses = module(x, _NoNoise(0), watch, update._replace(phase=phase))
-        watch.phase_done()
-        losses.total().backward()
-        module.zero_grad()
-        watch.mark("losses")
+def optimiser(trio: Trio, settings: Optim) -> Work:
+    """The step after a backward: that of the networks that have a gradient."""
+    flops = numbers = 0
+    for name in optimisation.networks(trio):
+        adam = optimisation.adam_of(name, settings)
+        learned = sum(p.numel() for p in trio.get_submodule(name).parameters() if p.grad is not None)
+        decay = bool(adam.weight_decay) and name != "extra"
+        flops += learned * (ADAM + NORM + DECAY * decay + CLIP * bool(adam.clip))
+        numbers += learned * (ADAM_MOVES + NORM_MOVES + CLIP_MOVES * bool(adam.clip))
+    return Work(flops, numbers * FLOAT)
+
+
+def average(trio: Trio) -> Work:
+    """The running average's, once per update."""
+    learned = sum(p.numel() for p in trio.parameters())
+    return Work(learned * AVERAGE, learned * AVERAGE_MOVES * FLOAT)
+
+
+def _run(module: Any, x: Tensor, update: Update, settings: Optim) -> _Watch:
+    """One update's forwards, backwards and steps of the optimiser, booked."""
+    with _Trace() as trace:
+        watch = _Watch(trace)
+        for phase in range(module.phases):
+            with torch.autograd.graph.saved_tensors_hooks(watch.pack, lambda saved: saved.tensor):
+                losses = module.losses(x, _NoNoise(0), watch, update._replace(phase=phase))
+            summed = losses.total()
+            watch.mark("other")
+            summed.backward()
+            watch.losses_done(losses)
+            watch.book("optimiser", optimiser(module.trio, settings))
+            module.zero_grad()
+    watch.book("optimiser", average(module.trio))
+    return watch
 
 
 class _NoNoise(Noise):
@@ -95,35 +167,89 @@ class _NoNoise(Noise):
 
 
 class _Watch(Stopwatch):
-    """Books FLOPs, not seconds, and the bytes that autograd keeps after the last chain of a phase."""
+    """Books work, not seconds, and the most bytes that autograd keeps at a time."""
 
-    def __init__(self, counter: _Counter | None = None) -> None:
+    def __init__(self, trace: _Trace) -> None:
         super().__init__(enabled=False)
-        self.counter, self.booked = counter, 0
-        self.by_part: dict[str, int] = defaultdict(int)
-        self._kept: dict[int, Tensor] = {}
-        self.saved = [0]
+        self.trace = trace
+        self.by_part: dict[str, Work] = defaultdict(Work)
+        self._forward: list[_Operator] = []
+        self._kept: Counter[int] = Counter()
+        self._held = self.most = 0
+
+    def book(self, part: str, *works: Work) -> None:
+        """This belongs to `part`."""
+        self.by_part[part] = total((self.by_part[part], *works))
 
     def mark(self, part: str) -> None:
-        """The FLOPs since the last mark belong to `part`; what chains kept until now is free again."""
-        if self.counter is not None:
-            self.by_part["losses" if part in ("other", "update") else part] += self.counter.total - self.booked
-            self.booked = self.counter.total
-        self._kept.clear()
+        """What ran since the last mark belongs to this chain, or to some loss."""
+        ran = self.trace.take()
+        if part in CHAINS:
+            self.book(part, *(operator.work for operator in ran))
+        else:
+            self._forward += ran
 
-    def pack(self, tensor: Tensor) -> Tensor:
+    def pack(self, tensor: Tensor) -> _Saved:
         """Autograd keeps this tensor for a backward."""
-        self._kept[id(tensor)] = tensor  # held, so that no id is reused
-        return tensor
+        return _Saved(self, tensor)
 
-    def phase_done(self) -> None:
-        """The losses are there, their backward is not."""
-        self.saved.append(sum(t.numel() * t.element_size() for t in self._kept.values()))
-        self._kept.clear()
+    def keep(self, memory: int, size: int, times: int) -> None:
+        """Once more, or once less, autograd keeps these `size` bytes."""
+        before = self._kept[memory] > 0
+        self._kept[memory] += times
+        self._held += size * ((self._kept[memory] > 0) - before)
+        self.most = max(self.most, self._held)
 
-    def finish(self) -> dict[str, int]:
-        """FLOPs by part."""
-        return {part: self.by_part[part] for part in ("data_chain", "latent_chain", "losses")}
+    def losses_done(self, losses: Losses) -> None:
+        """Backward is over: what is in no chain belongs to these."""
+        owners, early = _owners(losses)
+        numbers = sorted(early)
+        first = next(iter(losses.named()))
+        # Without an owner are, before a loss, what carries no gradient, and after its backward sums of gradients.
+        for ran in (self._forward[::-1], self.trace.take()):
+            owner = first
+            by_owner: dict[str, list[Work]] = defaultdict(list)
+            for operator in ran:
+                if operator.node in owners:
+                    owner = owners[operator.node]
+                elif operator.node is not None and (at := bisect_left(numbers, operator.node)) < len(numbers):
+                    owner = early[numbers[at]]
+                by_owner[owner].append(operator.work)
+            for name, works in by_owner.items():
+                self.book(f"loss_{name}", *works)
+        self._forward.clear()
+
+
+class _Saved:
+    """A tensor while autograd keeps it."""
+
+    def __init__(self, watch: _Watch, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self.tensor, self.watch, self.memory = tensor, watch, (storage._cdata, storage.nbytes())
+        watch.keep(*self.memory, 1)
+
+    def __del__(self) -> None:
+        self.watch.keep(*self.memory, -1)
+
+
+def _owners(losses: Losses) -> tuple[dict[int | None, str], dict[int, str]]:
+    """The numbers of autograd's nodes, each with the network whose loss it leads to: the first such.
+
+    Apart, of those whose gradients were taken early: all nodes since the one before were its own.
+    """
+    owners: dict[int | None, str] = {}
+    early: dict[int, str] = {}
+    for name, loss in losses.named().items():
+        left = [loss.grad_fn]
+        while left:
+            node = left.pop()
+            if node is None or not node.next_functions or node._sequence_nr() in owners:
+                continue  # a leaf, which has no number, or seen
+            owners[node._sequence_nr()] = name
+            if node.name() == "_KnownBackward":
+                early[node._sequence_nr()] = name
+            left += [following for following, _ in node.next_functions]
+    return owners, early
 
 
 class _Counter(TorchDispatchMode):
@@ -137,9 +263,62 @@ class _Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
+        flops = 0
         if count := flop_registry.get(func._overloadpacket):
-            self.total += count(*args, **(kwargs or {}), out_val=out)
+            flops = count(*args, **(kwargs or {}), out_val=out)
+        self.total += flops
+        self.saw(func, (args, kwargs), out, flops)
         return out
+
+    def saw(self, func: Any, taken: Any, given: Any, flops: int) -> None:
+        """An operator ran."""
+
+
+class _Operator(NamedTuple):
+    """One that ran: the number of its node in autograd's graph, None if it has none; its work."""
+
+    node: int | None
+    work: Work
+
+
+class _Trace(_Counter):
+    """Keeps what ran until it is taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran: list[_Operator] = []
+
+    def take(self) -> list[_Operator]:
+        """What ran since the last call."""
+        ran, self.ran = self.ran, []
+        return ran
+
+    def saw(self, func: Any, taken: Any, given: Any, flops: int) -> None:
+        """Notes it, unless it computes nothing: a view, an allocation, a question about types."""
+        name, read, written = func._schema.name, list(_tensors(taken)), list(_tensors(given))
+        if func.is_view or "empty" in name or name == "aten::_unsafe_view" or not written:
+            return
+        moved = sum(tensor.numel() * tensor.element_size() for tensor in (*read, *written))
+        self.ran.append(_Operator(_node(read), Work(flops, moved, 1)))
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """All there are in nested arguments, or results."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, list | tuple | dict):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from _tensors(value)
+
+
+def _node(read: Iterable[Tensor]) -> int | None:
+    """The number of the node that an operator on these tensors has made, or that it runs for in a backward."""
+    running = torch._C._current_autograd_node()
+    if running is not None:
+        return running._sequence_nr()
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in read):
+        return torch.autograd._get_sequence_nr() - 1
+    return None
 
 
 def flops_of(work: Callable[[], object]) -> int:

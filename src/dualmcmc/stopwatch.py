@@ -1,4 +1,4 @@
-"""Where a step's time goes, without making the device wait.
+"""Where a step's time goes, without making the device wait; and how long a piece of work takes, waiting for it.
 
 On a CPU a mark reads the clock; on a CUDA device it records an event, and elapsed times are read when
 asked for, which is once per log line.
@@ -8,8 +8,30 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
+
+
+class Clock:
+    """Seconds of a piece of work; on a GPU until it has done it."""
+
+    def __init__(self, device: str | torch.device) -> None:
+        self.device = torch.device(device)
+
+    def _settle(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """How long `work` takes."""
+        self._settle()
+        began = time.perf_counter()
+        work()
+        self._settle()
+        return time.perf_counter() - began
 
 
 class Stopwatch:

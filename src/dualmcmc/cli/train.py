@@ -44,7 +44,7 @@ class Train:
     verify: bool = False
     """Read all of the data again to see whether it is what was decoded before; else names, sizes, times decide."""
     dry_run: bool = False
-    """Print the whole configuration, parameters, FLOPs and memory per iteration, and stop."""
+    """Print the whole configuration and what an iteration costs, by part and at this machine's speed, and stop."""
     json: Json = None
     """Write the figures as JSON to this file; - is standard output."""
 
@@ -62,7 +62,7 @@ def train(args: list[str]) -> None:
         from dualmcmc import data
 
         data.parse(settings.data)
-        _dry_run(settings, options.json)
+        _dry_run(settings, options.device, options.json)
         return
     from dualmcmc.training.loop import Trainer
 
@@ -138,17 +138,42 @@ def _of_run(args: list[str], settings: Config) -> Config:
     return theirs
 
 
-def _dry_run(settings: Config, json_place: str | None) -> None:
+def _dry_run(settings: Config, device: str | None, json_place: str | None) -> None:
     from dualmcmc import cost
 
     figures: dict[str, Any] = cost.iteration(settings)
-    write_json(json_place, {"config": configs.to_dict(settings), **figures})
-    counts, flops, memory = figures["parameters"], figures["flops_by_part"], figures["memory_bytes"]
+    machine, told = _on_this_machine(settings, device, figures["flops_per_iteration"])
+    write_json(json_place, {"config": configs.to_dict(settings), **figures, "machine": machine})
     lines = [*_flat(configs.to_dict(settings)), ""]
-    lines += [f"parameters        {name:<14}{count:>14,}" for name, count in counts.items()]
-    lines += [f"GFLOP/iteration   {part:<14}{value / 1e9:>14,.1f}" for part, value in flops.items()]
-    lines += [f"MB                {part:<14}{value / 1e6:>14,.0f}" for part, value in memory.items()]
-    show("\n".join(lines), json_place)
+    lines += [f"{'parameters':<21}{name:<14}{count:>14,}" for name, count in figures["parameters"].items()]
+    for title, name in (("GFLOP/iteration", "flops_by_part"), ("GB moved/iteration", "bytes_moved_by_part")):
+        lines += [f"{title:<21}{part:<14}{value / 1e9:>14,.3f}" for part, value in figures[name].items()]
+    operators = figures["operators_by_part"].items()
+    lines += [f"{'operators/iteration':<21}{part:<14}{value:>14,}" for part, value in operators if value]
+    lines += [f"{'MB':<21}{part:<14}{value / 1e6:>14,.0f}" for part, value in figures["memory_bytes"].items()]
+    show("\n".join([*lines, "", *told]), json_place)
+
+
+def _on_this_machine(settings: Config, device: str | None, flops: int) -> tuple[dict[str, Any], list[str]]:
+    """The measured rate and the least seconds of an iteration, as figures and in words; it takes seconds."""
+    from dualmcmc import devices, rate
+
+    device = device or devices.best_device()
+    try:
+        devices.check_device(device)
+    except InputError as error:  # planning for another machine is no mistake
+        return {}, [f"nothing is measured: {error}"]
+    found = rate.of(settings, device=device)
+    if not found:
+        return {"device": device}, ["nothing is measured: one image's largest layers take too long"]
+    seconds = flops / found
+    machine: dict[str, Any] = {"device": device, "convolution_rate": found, "seconds_per_iteration": seconds}
+    told = [f"at {found / 1e9:,.0f} GFLOP/s, measured here: at least {seconds:.3g} s an iteration"]
+    if settings.precision == "fp32":
+        gain = machine["bf16_gain"] = rate.gain_of_bf16(settings, device=device)
+        if gain >= rate.GAIN:
+            told.append(f"--precision bf16: convolutions are {gain:.1f} times faster here")
+    return machine, told
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[str]:

@@ -32,6 +32,7 @@ from dualmcmc.training.evaluation import statement
 from dualmcmc.training.guard import DivergedError, Guard, Trip
 from dualmcmc.training.occasions import Occasions, due
 from dualmcmc.training.progress import Reporter, decoding
+from dualmcmc.training.speed import Speed
 from dualmcmc.training.stopping import Signals
 
 
@@ -121,6 +122,7 @@ class Trainer:
                     )
                     self.occasions.memory = memory
                     self.occasions.begin(done)
+                    self.speed = Speed(self.config, len(self.rows), self.accelerator.device)
                 done = self._loop(done)
             except InputError as error:  # of a file that was sound when the run began
                 raise TrainingError(f"{error}; {self._safe()}") from error
@@ -392,6 +394,7 @@ class Trainer:
     def _log(self, done: int, window: list[dict[str, float]], seconds: float) -> None:
         line = loglines.summary(window, self.trio, self.optimiser, self.watch)
         if self.occasions:
+            line |= self.speed.figures(self.teaching.settings, done - 1, seconds)
             self.occasions.report.log({"step": done, "kind": "train", "seconds_per_step": seconds, **line})
 
     def _update(self, step: int) -> dict[str, float]:

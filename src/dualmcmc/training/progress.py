@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from dualmcmc.storage.run_folder import RunFolder
 
@@ -52,10 +53,10 @@ class Reporter:
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[chains]}"),
+            TextColumn("{task.fields[gist]}", table_column=Column()),  # wraps where the terminal is narrow
             console=self._console,
         )
-        self._task = bar.add_task("training", total=self.total, completed=done, speed="", chains="")
+        self._task = bar.add_task("training", total=self.total, completed=done, speed="", gist="")
         return bar
 
     def __enter__(self) -> Reporter:
@@ -85,9 +86,9 @@ class Reporter:
             if isinstance(value, float):
                 self._board.add_scalar(f"{line['kind']}/{name}", value, line["step"])
         if line["kind"] == "train" and self._live:
-            self._live.update(self._task, chains=_chains(line))
+            self._live.update(self._task, gist=_gist(line))
         elif line["kind"] == "train":
-            self.say(f"step {line['step']}/{self.total}  {line['seconds_per_step']:.3f} s/it  {_chains(line)}")
+            self.say(f"step {line['step']}/{self.total}  {line['seconds_per_step']:.3f} s/it  {_gist(line)}")
 
     def say(self, text: str) -> None:
         """One plain line on standard error."""
@@ -99,14 +100,17 @@ class Reporter:
             print(text, file=sys.stderr, flush=True)
 
 
-def _chains(line: dict[str, Any]) -> str:
-    """The chain diagnostics there are: the energy gap the data chain closes, and how far each chain moved."""
+def _gist(line: dict[str, Any]) -> str:
+    """What there is of: speed, the energy gap the data chain closes, and how far each chain moved."""
     shown = {
         "energy_gap": "gap {:+.3g} nats",
         "data_chain_moved": "x moved {:.3g}",
         "latent_chain_moved": "z moved {:.3g}",
     }
-    return ", ".join(text.format(line[name]) for name, text in shown.items() if name in line)
+    told = [text.format(line[name]) for name, text in shown.items() if name in line]
+    if "convolution_share" in line:
+        told.insert(0, f"{100 * line['convolution_share']:.0f} % of this machine's convolution rate")
+    return ", ".join(told)
 
 
 def decoding(every: float = 5.0) -> Callable[[int, int | None], None]:
