@@ -39,7 +39,6 @@ from typing import Annotated, Any, NamedTuple
 import machine
 import torch
 import tyro
-from machine import Clock
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -49,6 +48,7 @@ from dualmcmc.cli.arguments import parse
 from dualmcmc.langevin import langevin
 from dualmcmc.noise import BatchNoise
 from dualmcmc.settings import Chain
+from dualmcmc.stopwatch import Clock
 from dualmcmc.storage.files import write_json
 from dualmcmc.toys import Mixture
 

@@ -21,12 +21,12 @@ if __name__ == "__main__":  # by its path, from scaling.py
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from iteration import Ours
-from machine import Clock
 
 from dualmcmc import cost, data
 from dualmcmc.devices import peak_memory
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config, Run
+from dualmcmc.stopwatch import Clock
 from dualmcmc.training.loop import Trainer
 
 BASE = {"kx": 10, "kz": 10, "batch": 16, "width": 16, "size": 32, "channels": 3}

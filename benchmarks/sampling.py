@@ -32,7 +32,6 @@ from typing import Annotated, Any
 import machine
 import torch
 import tyro
-from machine import Clock
 from rich.console import Console
 from rich.table import Table
 
@@ -42,6 +41,7 @@ from dualmcmc.cli.arguments import parse
 from dualmcmc.cli.sample import Sample, draw_into
 from dualmcmc.devices import peak_memory
 from dualmcmc.presets import preset
+from dualmcmc.stopwatch import Clock
 from dualmcmc.storage import pretrained
 
 TOGETHER, IN_TURN, DRAWING = "together", "in turn", "drawing"
