@@ -84,4 +84,5 @@ class _Known(torch.autograd.Function):
         if ctx.gradients is None:
             raise RuntimeError("a loss whose gradients were taken early can be differentiated once")
         gradients, ctx.gradients = ctx.gradients, None
-        return (None, None, *(None if g is None else g.mul_(outer) for g in gradients))
+        torch._foreach_mul_([g for g in gradients if g is not None], outer)
+        return (None, None, *gradients)
