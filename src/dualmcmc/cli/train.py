@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +44,8 @@ class Train:
     """Leave unreadable images out, and count them, instead of refusing the data."""
     verify: bool = False
     """Read all of the data again to see whether it is what was decoded before; else names, sizes, times decide."""
+    memory: str | None = None
+    """Take as many images at a time (--run.micro-batch) as fit into so much memory of each process, as 8GB."""
     dry_run: bool = False
     """Print the whole configuration and what an iteration costs, by part and at this machine's speed, and stop."""
     json: Json = None
@@ -56,6 +59,8 @@ def train(args: list[str]) -> None:
     if options.steps is not None:
         settings = replace(settings, run=replace(settings.run, steps=options.steps))
     settings = configs.check(settings)
+    if options.memory is not None:
+        settings = _within(settings, options.memory)
     check_json(options.json)
     out = options.out or Path("runs") / settings.preset
     if options.dry_run:
@@ -82,6 +87,14 @@ def train(args: list[str]) -> None:
         write_json(options.json, figures)
         took = f"{outcome.steps} steps, {outcome.seconds:.0f} s{_backs(outcome.rollbacks)}"
         show(f"{outcome.run}: {took}", options.json)
+
+
+def _within(settings: Config, memory: str) -> Config:
+    """As many images at a time as fit."""
+    from dualmcmc import fitting
+
+    processes = int(os.environ.get("WORLD_SIZE") or "1")
+    return fitting.within(settings, fitting.parse_bytes(memory), processes)
 
 
 def _backs(count: int) -> str:
