@@ -4,9 +4,12 @@
     python benchmarks/iteration.py --quick         tiny sizes, seconds: does it run?
 
 An iteration is both chains, the losses, their backward and the optimiser's step; no data, no average of
-weights. The three take turns (A B C A B C ...), start from the same weights and see the same images; a
-ratio is the median over rounds. Before anything is timed, `agreement.py` states that ours and the
-textbook's are the same function; where they are not, the exit code is 1 and nothing is timed.
+weights. Each contender has a process of its own with torch's default settings (`contender.py`); they take turns
+(A B C A B C ...), start from the same weights and see the same images; a ratio is the median over rounds.
+Where this machine convolves 1.3 times faster in bfloat16, ours runs in it, too (networks in bfloat16; states,
+updates, sums and weights in float32), against the textbook in float32. Before anything is timed, `agreement.py`
+states that ours and the textbook's are the same function; where they are not, the exit code is 1 and nothing is
+timed.
 
 The machine's rate is the best that torch's convolutions reach here, forward and backward to the input, on
 the largest layers of each case in either memory layout. The useful share is the textbook's arithmetic, the
@@ -18,7 +21,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,12 +33,14 @@ import layouts
 import machine
 import torch
 import tyro
+from contender import BOOK, OURS, RELEASED, Child, Contender
 from rich.console import Console
 from rich.table import Table
 from textbook import Textbook
 from torch import Tensor
 
-from dualmcmc import InputError, spectral
+from dualmcmc import InputError, rate, spectral
+from dualmcmc import config as configs
 from dualmcmc.cli.arguments import parse
 from dualmcmc.cost import flops_of
 from dualmcmc.noise import BatchNoise
@@ -46,8 +51,13 @@ from dualmcmc.storage import pretrained
 from dualmcmc.teaching import DualMCMCTeaching
 from dualmcmc.training import optimisation
 
-OURS, BOOK, RELEASED = "ours", "textbook", "released order"
-TARGET_CASE, TARGET = "residual_32", 1.4
+TARGETS = {
+    "digits": (2.0, None),
+    "mnist": (2.0, None),
+    "cifar10_simple": (1.4, 2.2),
+    "residual_32": (1.8, 2.8),
+}
+"""Times faster than the textbook, and than the released order."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ CASES = {
     "digits": _case("digits", 64),
     "mnist": _case("mnist", 64, note="fashion_mnist's too"),
     "cifar10_simple": _case("cifar10_simple", 32),
-    TARGET_CASE: _case("cifar10", 32, 64, 64, note="cifar10's networks, the size the target is for"),
+    "residual_32": _case("cifar10", 32, 64, 64, note="cifar10's networks, the size the target is for"),
     "cifar10": _case("cifar10", 8, 128, 32),
     "celeba64": _case("celeba64", 8, 256, 32, note="lsun_church64's too"),
     "celeba_hq256": _case("celeba_hq256", 1, 128, 16),
@@ -130,8 +140,31 @@ class Ours:
         self.step += 1
 
 
+def contenders(case: Case, options: Options) -> list[Contender]:
+    """Ours, in bfloat16 too where it is worth it, and the others."""
+    found = [Contender(OURS, options.precision)]
+    if options.precision == "fp32" and rate.gain_of_bf16(case.config, device=options.device) >= rate.GAIN:
+        found.append(Contender(OURS, "bf16"))
+    return [*found, Contender(BOOK, options.precision), Contender(RELEASED, options.precision)]
+
+
+def take_turns(case: Case, options: Options) -> dict[str, list[dict[str, Any]]]:
+    """What each contender answers, round by round, after a round that is not counted."""
+    values = configs.to_dict(case.config)
+    with ExitStack() as stack:
+        children = {}
+        for contender in contenders(case, options):
+            child = Child(contender, values, options.threads or 0, options.device)
+            stack.callback(child.close)
+            children[contender.name] = child
+        rounds = [{n: child.iteration() for n, child in children.items()} for _ in range(options.repeats + 1)]
+        return {name: [turn[name] for turn in rounds[1:]] for name in children}
+
+
 def measure(case: Case, options: Options) -> dict[str, Any]:
     """Everything measured of one case: seconds and ratios, FLOPs and rates, layouts, memory."""
+    answers = take_turns(case, options)
+    seconds = {name: [answer["seconds"] for answer in found] for name, found in answers.items()}
     config, device, clock = case.config, options.device, Clock(options.device)
     bf16 = partial(torch.autocast, torch.device(device).type, torch.bfloat16)
     autocast: Callable[[], AbstractContextManager[Any]] = bf16 if options.precision == "bf16" else nullcontext
@@ -140,41 +173,41 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
     book, released = Textbook(config, "algorithm1", device), Textbook(config, "released", device)
     for other in (book, released):
         agreement.copy_weights(ours.trio, other)
-
-    def run_book(textbook: Textbook) -> None:
-        with autocast():
-            textbook.iteration(x)
-
-    contenders: dict[str, Callable[[], None]] = {
+    works: dict[str, Callable[[], None]] = {
         OURS: lambda: ours.iteration(x, autocast),
-        BOOK: lambda: run_book(book),
-        RELEASED: lambda: run_book(released),
+        BOOK: lambda: book.iteration(x),
+        RELEASED: lambda: released.iteration(x),
     }
-    flops = {name: flops_of(work) for name, work in contenders.items()}  # warms up, too
-    peaks = {name: machine.peak_bytes(device, work) for name, work in contenders.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(options.repeats):
-        for name, work in contenders.items():
-            seconds[name].append(clock.seconds(work))
+    flops = {name: flops_of(work) for name, work in works.items()}
+    if not all(p.isfinite().all() for p in ours.trio.parameters()):
+        raise ArithmeticError("weights are not finite after an update: times mean nothing")
     z = torch.randn(len(x), config.networks.latent_dim, device=device)
-    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
-    rate = machine.convolution_rate([(book.energy, x), (book.generator, z)], dtype)
+    nets = [(book.energy, x), (book.generator, z)]
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    used = {name: "bf16" if "bf16" in name else options.precision for name in seconds}
+    rates = {name: machine.convolution_rate(nets, dtypes[name]) for name in sorted(set(used.values()))}
     with autocast():
         by_layout = layouts.times(ours.trio, x, clock, rounds=options.repeats + 2)
-    if not all(p.isfinite().all() for p in ours.trio.parameters()):
-        raise ArithmeticError("weights are not finite after a few updates: times mean nothing")
     middle = {name: median(times) for name, times in seconds.items()}
-    useful = {name: flops[BOOK] if name == OURS else flops[name] for name in contenders}
+    mine = [name for name in seconds if name.startswith(OURS)]
+    useful = {name: flops[BOOK] if name in mine else flops[name.partition(",")[0]] for name in seconds}
     return {
         "note": case.note,
         "seconds": seconds,
-        "ratios": {n: [b / a for a, b in zip(seconds[OURS], seconds[n], strict=True)] for n in (BOOK, RELEASED)},
+        "ratios": {
+            name: {
+                n: [b / a for a, b in zip(seconds[name], seconds[n], strict=True)]
+                for n in seconds
+                if n not in mine
+            }
+            for name in mine
+        },
         "flops": flops,
-        "flops_per_second_of_convolutions": rate,
-        "useful_share": {name: useful[name] / middle[name] / rate for name in contenders},
-        "executed_share": flops[OURS] / middle[OURS] / rate,
+        "flops_per_second_of_convolutions": rates,
+        "useful_share": {name: useful[name] / middle[name] / rates[used[name]] for name in seconds},
+        "executed_share": {name: flops[OURS] / middle[name] / rates[used[name]] for name in mine},
         "layouts": by_layout,
-        "peak_bytes": peaks,
+        "peak_bytes": {name: max(answer["peak"] for answer in found) for name, found in answers.items()},
     }
 
 
@@ -183,33 +216,52 @@ def _spread(values: list[float]) -> str:
 
 
 def times_table(results: dict[str, dict[str, Any]]) -> Table:
-    """One row per case."""
-    table = Table(title="Seconds per iteration, and times faster: median (min-max); shares of the rate")
-    for heading in ("case", OURS, BOOK, RELEASED, f"{BOOK}\n/ ours", f"{RELEASED}\n/ ours", "GFLOP/s"):
+    """A row per case and contender."""
+    table = Table(title="Seconds per iteration, and how many times faster ours is: median (min-max)")
+    for heading in ("case", "who", "seconds", f"{BOOK} / ours", f"{RELEASED} / ours", "GFLOP/s of convolutions"):
         table.add_column(heading, no_wrap=True)
-    table.add_column(f"useful share: {OURS},\n{BOOK}, {RELEASED}", no_wrap=True)
-    table.add_column(f"executed\nshare: {OURS}", no_wrap=True)
-    for name, r in results.items():
-        table.add_row(
-            name,
-            *(_spread(r["seconds"][who]) for who in (OURS, BOOK, RELEASED)),
-            *(_spread(r["ratios"][who]) for who in (BOOK, RELEASED)),
-            f"{r['flops_per_second_of_convolutions'] / 1e9:.0f}",
-            ", ".join(f"{share:.0%}" for share in r["useful_share"].values()),
-            f"{r['executed_share']:.0%}",
-        )
+    for heading in ("useful share", "executed share", "peak, GiB"):
+        table.add_column(heading, no_wrap=True)
+    for case, r in results.items():
+        for i, (name, times) in enumerate(r["seconds"].items()):
+            ratios = r["ratios"].get(name, {}).values()
+            rate_of = r["flops_per_second_of_convolutions"]
+            executed = r["executed_share"].get(name)
+            table.add_row(
+                case if i == 0 else "",
+                name,
+                _spread(times),
+                *([_spread(ratio) for ratio in ratios] or ["", ""]),
+                f"{rate_of['bf16' if 'bf16' in name or 'fp32' not in rate_of else 'fp32'] / 1e9:.0f}",
+                f"{r['useful_share'][name]:.0%}",
+                "" if executed is None else f"{executed:.0%}",
+                f"{r['peak_bytes'][name] / 2**30:.2f}",
+            )
+        table.add_section()
     return table
 
 
-def verdict(results: dict[str, dict[str, Any]]) -> tuple[str, bool]:
-    """What must hold, and whether it did here: no case slower, the target's as fast as it says."""
-    slower = [name for name, r in results.items() if median(r["ratios"][BOOK]) < 1]
-    line, held = f"slower than the textbook: {', '.join(slower) or 'none'}", not slower
-    if TARGET_CASE in results:
-        ratio = median(results[TARGET_CASE]["ratios"][BOOK])
-        line += f"; {TARGET_CASE} is {ratio:.2f} times faster, {TARGET} is the target"
-        held = held and ratio >= TARGET
-    return line, held
+def verdict(results: dict[str, dict[str, Any]]) -> tuple[list[str], bool]:
+    """What must hold, and whether it did here: no case slower, targets reached in some precision."""
+    slower = [
+        case
+        for case, r in results.items()
+        if any(median(next(iter(x.values()))) < 1 for x in r["ratios"].values())
+    ]
+    lines, held = [f"slower than the textbook: {', '.join(slower) or 'none'}"], not slower
+    for case, targets in TARGETS.items():
+        for at, target in enumerate(targets):
+            if case not in results or target is None:
+                continue
+            found = {name: median([*ratios.values()][at]) for name, ratios in results[case]["ratios"].items()}
+            against = (BOOK, RELEASED)[at]
+            told = ", ".join(f"{ratio:.2f} ({name})" for name, ratio in found.items())
+            reached = max(found.values()) >= target
+            lines.append(
+                f"{case}: {told} times faster than the {against}; {target}: {'' if reached else 'NOT '}reached"
+            )
+            held = held and reached
+    return lines, held
 
 
 def main(args: list[str]) -> int:
@@ -240,10 +292,8 @@ def main(args: list[str]) -> int:
             return 1
     for name, case in cases.items():
         results[name] = measure(case, options)
-    line, held = verdict(results)
-    console.print(times_table(results), layouts.table(results), line, sep="\n")
-    most = max(peak for r in results.values() for peak in r["peak_bytes"].values())
-    console.print(f"peak memory: {most / 2**30:.2f} GiB")
+    lines, held = verdict(results)
+    console.print(times_table(results), layouts.table(results), *lines, sep="\n")
     if options.json:
         report = {"machine": about, "deviations": deviations, "results": results}
         Path(options.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

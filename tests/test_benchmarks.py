@@ -18,7 +18,9 @@ import agreement
 import chains
 import fits
 import iteration
+import memory
 import network
+import overheads
 import quality
 import sampling
 import scaling
@@ -84,10 +86,32 @@ def test_it_runs_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.Capt
     report = json.loads(file.read_text())
     assert list(report["results"]) == cases
     for result in report["results"].values():
-        assert set(result["seconds"]) == set(result["flops"]) == {"ours", "textbook", "released order"}
+        assert set(result["flops"]) == {"ours", "textbook", "released order"}
+        assert set(result["seconds"]) - {"ours, bf16"} == set(result["flops"])
+        assert set(result["peak_bytes"]) == set(result["seconds"])
         assert set(result["layouts"]) == {"energy", "generator", "inference"}
         assert result["flops"]["ours"] <= 1.01 * result["flops"]["textbook"] < result["flops"]["released order"]
     assert "slower than the textbook" in capsys.readouterr().out
+
+
+def test_what_is_held_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "memory.json"
+    assert memory.main(["--quick", "--threads", "1", "--json", str(file)]) == 0
+    report = json.loads(file.read_text())
+    assert list(report) == ["textbook", "ours", "ours, 4 at a time"]
+    for found in report.values():
+        assert 10**8 < found["resting"] < found["peak"] < 10**10
+
+
+def test_an_iterations_shares_make_up_the_whole(tmp_path: Path) -> None:
+    file = tmp_path / "overheads.json"
+    assert overheads.main(["--quick", "--cases", "digits", "--threads", "1", "--json", str(file)]) == 0
+    found = json.loads(file.read_text())["digits"]
+    parts = [found[name] for name in ("arithmetic", "other", "dispatch", "python")]
+    assert all(part >= 0 for part in parts)
+    assert sum(parts) == pytest.approx(1, abs=0.05)
+    assert overheads.kind("aten::convolution_backward") == overheads.kind("aten::mm") == "arithmetic"
+    assert overheads.kind("aten::convolution") == overheads.kind("autograd::engine::evaluate") == "dispatch"
 
 
 def test_unknown_cases_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
