@@ -76,6 +76,7 @@ def main(words: str) -> None:
     from textbook import Textbook
 
     from dualmcmc import config as configs
+    from dualmcmc.allocator import keep_freed_memory
     from dualmcmc.devices import peak_memory
     from dualmcmc.stopwatch import Clock
 
@@ -90,6 +91,8 @@ def main(words: str) -> None:
     autocast: Callable[[], Any] = nullcontext
     if contender.precision == "bf16":
         autocast = partial(torch.autocast, where.type, torch.bfloat16)
+    if contender.kind == OURS and where.type == "cpu":  # as training does
+        keep_freed_memory()
     ours = Ours(config, device)
     ours.trio.at_once = contender.micro_batch
     work = lambda: ours.iteration(x, autocast)  # noqa: E731

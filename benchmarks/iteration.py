@@ -13,7 +13,8 @@ timed.
 
 The machine's rate is the best that torch's convolutions reach here, forward and backward to the input, on
 the largest layers of each case in either memory layout. The useful share is the textbook's arithmetic, the
-executed share our own (some of it is saved by rewriting), per second and per that rate.
+executed share our own (some of it is saved by rewriting), per second and per that rate. Of all alone is the
+executed arithmetic per the rate of all convolutions of our chains, each run alone in its best layout.
 """
 
 from __future__ import annotations
@@ -186,6 +187,11 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
     used = {name: "bf16" if "bf16" in name else options.precision for name in seconds}
     rates = {name: machine.convolution_rate(nets, dtypes[name]) for name in sorted(set(used.values()))}
+    method: Any = config.method
+    frozen = ours.teaching.frozen()
+    chains = [(frozen.part("energy"), x, method.data_chain), (frozen.part("generator"), z, method.latent_chain)]
+    runs = [(net, state, chain.steps) for net, state, chain in chains]
+    alone = {name: machine.isolated_rate(runs, dtypes[name]) for name in rates}
     with autocast():
         by_layout = layouts.times(ours.trio, x, clock, rounds=options.repeats + 2)
     middle = {name: median(times) for name, times in seconds.items()}
@@ -204,8 +210,10 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
         },
         "flops": flops,
         "flops_per_second_of_convolutions": rates,
+        "flops_per_second_alone": alone,
         "useful_share": {name: useful[name] / middle[name] / rates[used[name]] for name in seconds},
         "executed_share": {name: flops[OURS] / middle[name] / rates[used[name]] for name in mine},
+        "share_alone": {name: flops[OURS] / middle[name] / alone[used[name]] for name in mine},
         "layouts": by_layout,
         "peak_bytes": {name: max(answer["peak"] for answer in found) for name, found in answers.items()},
     }
@@ -220,7 +228,7 @@ def times_table(results: dict[str, dict[str, Any]]) -> Table:
     table = Table(title="Seconds per iteration, and how many times faster ours is: median (min-max)")
     for heading in ("case", "who", "seconds", f"{BOOK} / ours", f"{RELEASED} / ours", "GFLOP/s of convolutions"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("useful share", "executed share", "peak, GiB"):
+    for heading in ("useful share", "executed share", "of all alone", "peak, GiB"):
         table.add_column(heading, no_wrap=True)
     for case, r in results.items():
         for i, (name, times) in enumerate(r["seconds"].items()):
@@ -235,6 +243,7 @@ def times_table(results: dict[str, dict[str, Any]]) -> Table:
                 f"{rate_of['bf16' if 'bf16' in name or 'fp32' not in rate_of else 'fp32'] / 1e9:.0f}",
                 f"{r['useful_share'][name]:.0%}",
                 "" if executed is None else f"{executed:.0%}",
+                "" if executed is None else f"{r['share_alone'][name]:.0%}",
                 f"{r['peak_bytes'][name] / 2**30:.2f}",
             )
         table.add_section()

@@ -23,6 +23,20 @@ def convolution_rate(nets: Sequence[tuple[nn.Module, Tensor]], dtype: torch.dtyp
     return rate.convolution_rate(layers, len(x), device=x.device, dtype=dtype, limit=10.0)
 
 
+def isolated_rate(nets: Sequence[tuple[nn.Module, Tensor, int]], dtype: torch.dtype) -> float:
+    """FLOP per second of all convolutions of `nets`, run alone, each in its best layout.
+
+    Each net comes with its input and with how often it runs; forward and backward to the input, as in chains.
+    """
+    flops, seconds = 0.0, 0.0
+    for net, x, times in nets:
+        for layer, count in rate.counted(net, x).items():
+            work = times * count * len(x) * layer.flops
+            flops += work
+            seconds += work / rate.convolution_rate([layer], len(x), device=x.device, dtype=dtype, limit=2.0)
+    return flops / seconds
+
+
 def peak_bytes(device: str, work: Callable[[], object] | None = None) -> int:
     """The most memory of this process until now; on a GPU, the most allocated there while `work` runs."""
     if torch.device(device).type == "cuda":

@@ -29,6 +29,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
+from dualmcmc.allocator import keep_freed_memory
+
 CASES = ("digits", "mnist", "cifar10_simple", "residual_32")
 LIMIT = 0.15
 """Share of an iteration that page faults, dispatch and Python may each have."""
@@ -63,12 +65,15 @@ WRAPPERS = (
 """Operators that compute nothing themselves."""
 
 
-def measure(case: iteration.Case, repeats: int) -> dict[str, Any]:
+def measure(case: iteration.Case, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of an iteration, faults, and shares."""
     torch.manual_seed(0)
     x, ours = agreement.images(case.config), iteration.Ours(case.config, "cpu")
-    for _ in range(2):
+    if not options.default_allocator:
+        keep_freed_memory()  # as training does
+    for _ in range(3):
         ours.iteration(x, nullcontext)
+    repeats = options.repeats
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     for _ in range(repeats):
         ours.iteration(x, nullcontext)
@@ -111,7 +116,7 @@ def main(words: list[str] | None = None) -> int:
     results = {}
     for name in options.cases:
         case = iteration.CASES[name]
-        found = results[name] = measure(iteration._tiny(case) if options.quick else case, options.repeats)
+        found = results[name] = measure(iteration._tiny(case) if options.quick else case, options)
         shares = [f"{found[column]:.1%}" for column in columns]
         table.add_row(name, f"{found['seconds']:.3g}", f"{found['faults']:,.0f}", *shares)
     console.print(table)
@@ -132,6 +137,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", choices=[*iteration.CASES], default=list(CASES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--default-allocator", action="store_true", help="leave glibc as it is")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(words)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -61,11 +62,11 @@ class Layer(NamedTuple):
 
 
 class _Layers(TorchDispatchMode):
-    """Notes the distinct convolutions that run."""
+    """Counts the convolutions that run, by what they are."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: dict[Layer, None] = {}
+        self.seen: Counter[Layer] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -76,15 +77,20 @@ class _Layers(TorchDispatchMode):
             at = x if how[3] else out  # a transposed one multiplies its kernel with each pixel of its input
             flops = 4 * kernel.numel() * math.prod(at.shape[2:])
             how = [tuple(each) if isinstance(each, list | tuple) else each for each in how]
-            self.seen[Layer(tuple(x.shape[1:]), tuple(kernel.shape), tuple(how), out[0].numel(), flops)] = None
+            self.seen[Layer(tuple(x.shape[1:]), tuple(kernel.shape), tuple(how), out[0].numel(), flops)] += 1
         return out
 
 
-def convolutions(net: nn.Module, x: Tensor) -> list[Layer]:
-    """The distinct convolutions that `net` runs on x (B, *), the costliest first; free on the meta device."""
+def counted(net: nn.Module, x: Tensor) -> Counter[Layer]:
+    """The convolutions that `net` runs on x (B, *), each with how often; free on the meta device."""
     with torch.no_grad(), _Layers() as layers:
         net(x)
-    return sorted(layers.seen, key=lambda layer: -layer.flops)
+    return layers.seen
+
+
+def convolutions(net: nn.Module, x: Tensor) -> list[Layer]:
+    """The distinct ones, the costliest first."""
+    return sorted(counted(net, x), key=lambda layer: -layer.flops)
 
 
 def convolution_rate(

@@ -28,12 +28,15 @@ def load_model(options: OnModel) -> Model:
     Raises:
         InputError: there is none, or no such device.
     """
+    from dualmcmc.allocator import keep_freed_memory
     from dualmcmc.devices import best_device, check_device
     from dualmcmc.model import Model
     from dualmcmc.storage.pretrained import DamagedWarning
 
     check_device(options.device)
     device = options.device or best_device()
+    if device == "cpu":
+        keep_freed_memory()
     how: dict[str, Any] = {"weights": options.weights, "precision": options.precision, "device": device}
     with warnings.catch_warnings(record=True, category=DamagedWarning) as seen:
         warnings.simplefilter("always", DamagedWarning)

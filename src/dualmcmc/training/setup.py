@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dualmcmc import config, data, methods, spectral
+from dualmcmc.allocator import keep_freed_memory
 from dualmcmc.devices import best_device, check_device
 from dualmcmc.errors import InputError
 from dualmcmc.parallel import end_threads_at_exit
@@ -43,6 +44,8 @@ def accelerator(device: str | None, precision: str, *, partial: bool = False) ->
     # one's device. A process group, where there is one, outlives its runs.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     cpu = (device or best_device()) == "cpu"
+    if cpu:
+        keep_freed_memory()
     if cpu and int(os.environ.get("WORLD_SIZE") or "1") > 1:
         end_threads_at_exit()
     if precision == "fp32":  # the default lets CUDA convolutions round to TensorFloat-32, 1e-3
