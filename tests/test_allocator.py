@@ -38,7 +38,7 @@ def run(how: str, **environment: str) -> tuple[str, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 def test_memory_that_was_freed_is_not_faulted_in_again() -> None:
-    """Blocks of 40 MB, larger than any that glibc keeps: without it each page is faulted in, with it next to none."""
+    """Blocks of 40 MB, larger than any that glibc keeps: without it each page is a fault, with it next to none."""
     told, faults = run("keep")
     assert told == "True"
     assert faults < PAGES / 20
