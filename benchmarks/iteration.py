@@ -286,7 +286,7 @@ def main(args: list[str]) -> int:
         torch.set_num_threads(options.threads)
     cases = {name: _tiny(CASES[name]) if options.quick else CASES[name] for name in options.cases}
     options = replace(options, repeats=1) if options.quick else options
-    console = Console(width=180)
+    console = Console(width=200)
     about = f"{machine.describe(options.device)}, {options.precision}, {options.repeats} rounds"
     console.print(about)
     deviations, results = {}, {}
