@@ -137,6 +137,31 @@ def test_without_gradients_a_loss_is_a_plain_mean() -> None:
     assert not generator_loss(trio.frozen(), data(ROWS, 5), data(ROWS, 2)).requires_grad
 
 
+class Aliasing(torch.nn.Module):
+    """Autograd gives one tensor to both matrices of the sum, and an expanded scalar to the shift."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (torch.nn.Parameter(data(3, 2)) for _ in range(2))
+        self.shift = torch.nn.Parameter(data(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ (self.a + self.b)).sum(1) + self.shift.sum()
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 4])
+def test_gradients_that_share_memory_are_not_changed_twice(at_once: int) -> None:
+    found = []
+    for early in (True, False):
+        net, x = Aliasing(), data(7, 3)
+        loss = taught(7, at_once, [net], lambda rows, net=net, x=x: (net(x[rows]).mean(),))[0]
+        (3 * (loss if early else net(x).mean())).backward()
+        found.append([p.grad for p in net.parameters()])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours is not None
+        assert torch.allclose(ours, theirs, rtol=1e-12)
+
+
 def test_gradients_that_were_handed_on_are_not_handed_on_again() -> None:
     loss = LOSSES["generator"](trio_of(0))
     loss.backward(retain_graph=True)

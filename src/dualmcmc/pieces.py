@@ -52,7 +52,7 @@ def taught(
         mean, *seen = loss(piece)
         share = mean * ((piece.stop - piece.start) / max(rows, 1))
         if teach:
-            found = torch.autograd.grad(share, learning, allow_unused=True)
+            found = _owned(torch.autograd.grad(share, learning, allow_unused=True))
             gradients = [_sum(a, b) for a, b in zip(gradients, found, strict=True)]
             share = share.detach()
         total = share if total is None else total + share
@@ -61,6 +61,20 @@ def taught(
     if teach:
         total = _Known.apply(total, gradients, *learning)
     return (total, *(torch.cat(parts) for parts in zip(*others, strict=True)))
+
+
+def _owned(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The same, each in memory of its own: autograd may give both terms of a sum one tensor, or strides of 0."""
+    seen: set[int] = set()
+    owned: list[Tensor | None] = []
+    for gradient in gradients:
+        if gradient is not None:
+            memory = gradient.untyped_storage()._cdata
+            if memory in seen or torch._debug_has_internal_overlap(gradient):
+                gradient = gradient.clone(memory_format=torch.contiguous_format)
+            seen.add(memory)
+        owned.append(gradient)
+    return owned
 
 
 def _sum(total: Tensor | None, more: Tensor | None) -> Tensor | None:
