@@ -71,6 +71,15 @@ def test_batchnorm_takes_all_or_nothing() -> None:
         fitting.within(whole, need - 1)
 
 
+@pytest.mark.parametrize("method", ["rae", "jem", "recovery_likelihood"])
+def test_what_a_method_does_not_cut_is_not_promised(method: str) -> None:
+    whole = preset("digits", method)
+    needs = fitting.Needs(whole)
+    assert needs.bytes(1) == needs.bytes(0)
+    with pytest.raises(InputError, match="too few"):
+        fitting.within(whole, needs.bytes(0) - 1)
+
+
 def test_activations_follow_the_piece_not_the_batch() -> None:
     """What autograd holds is no more than is foreseen: a part per image seen at a time, and weights beside."""
     held = {

@@ -137,6 +137,27 @@ def test_without_gradients_a_loss_is_a_plain_mean() -> None:
     assert not generator_loss(trio.frozen(), data(ROWS, 5), data(ROWS, 2)).requires_grad
 
 
+@pytest.mark.parametrize("family", ["simple", "residual"])
+def test_under_autocast_a_gradient_taken_early_is_that_of_a_backward_outside(family: str) -> None:
+    """Heads compute in float32 within a bfloat16 network; so must their gradients, not in bfloat16."""
+    config = tiny({"networks.family": family})
+    x = torch.rand(2, 6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found = []
+    for early in (True, False):
+        trio = setup.new_trio(config)
+        with torch.autocast("cpu", torch.bfloat16):
+            if early:
+                loss = energy_loss(trio, x[0], x[1])[0]
+            else:
+                h_data, h_model = trio.h(x.flatten(0, 1)).chunk(2)
+                loss = (h_model.mean() - h_data.mean()) / trio.temperature
+        loss.backward()
+        found.append({n: p.grad for n, p in trio.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        assert (gradient - found[1][name]).norm() <= 1e-5 * gradient.norm(), name
+
+
 class Aliasing(torch.nn.Module):
     """Autograd gives one tensor to both matrices of the sum, and an expanded scalar to the shift."""
 

@@ -8,7 +8,7 @@ import sys
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Of glibc's malloc.h."""
-NEVER = 2**31 - 1
+NEVER = -1
 PAD = 64 << 20
 """Bytes taken from the system at a time."""
 
@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
     """Tells glibc to give no freed memory back to the system while this process lives; returns whether it does.
 
     Left to itself it maps large blocks anew each time and gives the heap's end back: an update then faults in its
-    working set again, a page at a time, which takes up to an eighth of its time (`benchmarks/overheads.py`). The
+    working set again, a page at a time, which may take a tenth of its time (`benchmarks/overheads.py`). The
     price is that a process stays as large as it has been. Where there is no glibc nothing happens, nor where the
     environment says how it shall behave (MALLOC_..., GLIBC_TUNABLES).
     """

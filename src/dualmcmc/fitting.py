@@ -33,19 +33,28 @@ def parse_bytes(text: str) -> int:
 class Needs:
     """What one process needs to train a configuration whose batch is its own share, with so many images at a time.
 
-    Autograd holds a part for each image, which all images have alike, and at most the weights beside.
+    What autograd holds is a line through what it holds for the whole share and for a half of it at a time: some
+    methods have losses or chains of their own that are never cut.
     """
 
     def __init__(self, config: Config) -> None:
         self.share = config.optim.batch_size
-        whole = replace(config, run=replace(config.run, micro_batch=0))
-        self.memory: dict[str, Any] = cost.iteration(whole)["memory_bytes"]
+        self.half = (self.share + 1) // 2
+        self.memory, self.cut = (self._memory(config, size) for size in (0, self.half))
+
+    @staticmethod
+    def _memory(config: Config, size: int) -> dict[str, Any]:
+        cut = config.networks.norm != "batch"
+        of = replace(config, run=replace(config.run, micro_batch=size if cut else 0))
+        memory: dict[str, Any] = cost.iteration(of)["memory_bytes"]
+        return memory
 
     def bytes(self, micro_batch: int) -> int:
         """Of Python, weights and what belongs to each, what is held for a gradient, what a method remembers."""
-        memory, part = self.memory, (micro_batch or self.share) / self.share
+        memory, fewer = self.memory, self.share - (micro_batch or self.share)
         copies = memory["weights"] // cost.COPIES
-        held = memory["activations"] if part == 1 else part * memory["activations"] + copies
+        slope = (memory["activations"] - self.cut["activations"]) / max(1, self.share - self.half)
+        held = memory["activations"] - slope * fewer
         # Copies once more: gradients of the losses before the last.
         return int(PROCESS + memory["weights"] + copies + SLACK * held + memory["memory"])
 
@@ -62,7 +71,8 @@ def within(config: Config, memory: int, processes: int = 1) -> Config:
         It with the whole share at once (0), or a half of it, a quarter, ..., one image.
 
     Raises:
-        InputError: one image at a time needs more, or the whole batch does and BatchNorm must see it at once.
+        InputError: one image at a time needs more, or the whole batch does where BatchNorm or the method sees it
+            at once.
     """
     share = max(1, config.optim.batch_size // processes)
     needs = Needs(replace(config, optim=replace(config.optim, batch_size=share)))

@@ -45,8 +45,14 @@ class Noise:
         return type(self)(self.seed, self.keys, path=(*self.path, *name))
 
     def part(self, rows: slice, count: int) -> Noise:
-        """The noise of some of `count` rows: each row's next draws are those it would have had among all."""
+        """The noise of some of `count` rows: each row's next draws are those it would have had among all.
+
+        Raises:
+            ValueError: there are not as many keys as rows.
+        """
         keys = range(count) if self.keys is None else self.keys
+        if len(keys) != count:
+            raise ValueError(f"{len(keys)} keys for {count} rows: give one key per row")
         part = copy(self)
         part.keys = keys[rows]
         return part

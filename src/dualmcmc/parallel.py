@@ -49,7 +49,7 @@ class Processes:
             InputError: there is no such device, or the processes would share one or not find each other.
         """
         check_device(device)
-        wanted, count = device or best_device(), int(os.environ.get("WORLD_SIZE", "1"))
+        wanted, count = device or best_device(), world_size()
         if count < 2:
             return cls(device=torch.device(wanted))
         if ":" in wanted:
@@ -114,6 +114,18 @@ class Processes:
         """Returns when every process has come here."""
         if self.count > 1:
             self.add(torch.zeros(1))
+
+
+def world_size() -> int:
+    """How many processes torchrun or `accelerate launch` says there are; 1 where nobody says.
+
+    Raises:
+        InputError: WORLD_SIZE is no number.
+    """
+    said = os.environ.get("WORLD_SIZE") or "1"
+    if not said.isdecimal():
+        raise InputError(f"WORLD_SIZE is {said[:20]!r} in the environment: torchrun sets it to a number; unset it")
+    return max(1, int(said))
 
 
 def end_threads_at_exit() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dualmcmc.noise import Noise
+from dualmcmc.precision import without_autocast
 
 
 def pieces(rows: int, at_once: int) -> list[slice]:
@@ -52,7 +53,8 @@ def taught(
         mean, *seen = loss(piece)
         share = mean * ((piece.stop - piece.start) / max(rows, 1))
         if teach:
-            found = _owned(torch.autograd.grad(share, learning, allow_unused=True))
+            with without_autocast(share):  # a backward runs in the precision of its forward
+                found = _owned(torch.autograd.grad(share, learning, allow_unused=True))
             gradients = [_sum(a, b) for a, b in zip(gradients, found, strict=True)]
             share = share.detach()
         total = share if total is None else total + share

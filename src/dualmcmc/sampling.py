@@ -110,7 +110,8 @@ def explain(
         return _explain(trio, x, chain, noise, start, visible, trace)
 
     def work(rows: slice, own: Noise) -> Explanation:
-        mask = visible[rows] if visible is not None and len(visible) == len(x) else visible
+        own_mask = visible is not None and visible.ndim == x.ndim and len(visible) == len(x)
+        mask = visible[rows] if visible is not None and own_mask else visible
         return _explain(trio, x[rows], chain, own, start, mask)
 
     return Explanation(*joined(len(x), trio.at_once, noise, work))

@@ -155,7 +155,7 @@ class Run:
     keep: Count = 3
     """Newest checkpoints kept, beside the best."""
     micro_batch: Annotated[int, Ge(0), Le(limits.BATCH)] = 0
-    """Images that chains and losses give the networks at a time, to need less memory; 0: all of the batch."""
+    """Images that chains and losses give the networks at a time, for less memory (docs/speed.md); 0: all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,7 +44,7 @@ class Train:
     verify: bool = False
     """Read all of the data again to see whether it is what was decoded before; else names, sizes, times decide."""
     memory: str | None = None
-    """Take as many images at a time (--run.micro-batch) as fit into so much memory of each process, as 8GB."""
+    """As many images at a time as fit into so much memory of each process, as 8GB: sets --run.micro-batch."""
     dry_run: bool = False
     """Print the whole configuration and what an iteration costs, by part and at this machine's speed, and stop."""
     json: Json = None
@@ -92,9 +91,9 @@ def train(args: list[str]) -> None:
 def _within(settings: Config, memory: str) -> Config:
     """As many images at a time as fit."""
     from dualmcmc import fitting
+    from dualmcmc.parallel import world_size
 
-    processes = int(os.environ.get("WORLD_SIZE") or "1")
-    return fitting.within(settings, fitting.parse_bytes(memory), processes)
+    return fitting.within(settings, fitting.parse_bytes(memory), world_size())
 
 
 def _backs(count: int) -> str:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dualmcmc.densities import at_least_float32
-from dualmcmc.networks.layers import FullConv2d, halvings, in_float32, use_channels_last
+from dualmcmc.networks.layers import FullConv2d, halvings, use_channels_last
+from dualmcmc.precision import without_autocast
 
 
 def inference_strides(size: int, family: str) -> list[int]:
@@ -54,7 +55,7 @@ class Inference(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (B, d)."""
         features = self._map(x)
-        with in_float32(x):
+        with without_autocast(x):
             features = at_least_float32(features)
             return self.mean(features), self.log_variance(features)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -77,14 +75,3 @@ class FullConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, z: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, d) to (B, C', K, K)."""
         return functional.linear(z, self.weight.flatten(1).T).view(len(z), *self.weight.shape[1:])
-
-
-@contextmanager
-def in_float32(x: Tensor) -> Iterator[None]:
-    """Whatever autocast says: an energy in bfloat16 would have three digits."""
-    device = "cpu" if x.is_meta else x.device.type  # autocast does not know the meta device
-    if not torch.is_autocast_enabled(device):  # entering a context takes as long as a small operator
-        yield
-        return
-    with torch.autocast(device, enabled=False):
-        yield

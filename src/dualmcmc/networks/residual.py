@@ -27,11 +27,11 @@ from dualmcmc.networks.layers import (
     Norm,
     PooledConv2d,
     halvings,
-    in_float32,
     normalisation,
     squeezed,
     use_channels_last,
 )
+from dualmcmc.precision import without_autocast
 
 
 def _widths(size: int, width: int) -> list[int]:
@@ -97,7 +97,7 @@ class ResidualEnergy(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """h of each image: x (B, C, S, S); returns (B,) or (B, K) float32."""
         features = functional.relu_(self.blocks(x.contiguous(memory_format=torch.channels_last)))
-        with in_float32(x):
+        with without_autocast(x):
             return squeezed(self.head(at_least_float32(features).mean((2, 3))))
 
 

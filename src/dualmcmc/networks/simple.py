@@ -21,11 +21,11 @@ from dualmcmc.networks.layers import (
     FullConvTranspose2d,
     Norm,
     halvings,
-    in_float32,
     normalisation,
     squeezed,
     use_channels_last,
 )
+from dualmcmc.precision import without_autocast
 
 
 def _small_normal(net: nn.Module) -> None:
@@ -57,7 +57,7 @@ class SimpleEnergy(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """h of each image: x (B, C, S, S); returns (B,) or (B, K) float32."""
         features = self.trunk(x.contiguous(memory_format=torch.channels_last))
-        with in_float32(x):
+        with without_autocast(x):
             return squeezed(self.head(at_least_float32(features)))
 
 

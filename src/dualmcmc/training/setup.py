@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from dualmcmc import config, data, methods, spectral
 from dualmcmc.allocator import keep_freed_memory
 from dualmcmc.devices import best_device, check_device
 from dualmcmc.errors import InputError
-from dualmcmc.parallel import end_threads_at_exit
+from dualmcmc.parallel import end_threads_at_exit, world_size
 from dualmcmc.settings import Config
 from dualmcmc.storage import checkpoints, pretrained
 from dualmcmc.storage.run_folder import RunFolder
@@ -46,7 +45,7 @@ def accelerator(device: str | None, precision: str, *, partial: bool = False) ->
     cpu = (device or best_device()) == "cpu"
     if cpu:
         keep_freed_memory()
-    if cpu and int(os.environ.get("WORLD_SIZE") or "1") > 1:
+    if cpu and world_size() > 1:
         end_threads_at_exit()
     if precision == "fp32":  # the default lets CUDA convolutions round to TensorFloat-32, 1e-3
         torch.backends.cudnn.allow_tf32 = False

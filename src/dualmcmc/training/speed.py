@@ -28,7 +28,9 @@ class Speed:
     def __init__(self, config: Config, rows: int, device: torch.device) -> None:
         # What changes no arithmetic is left at what all runs have, so that equal ones are worked out once.
         self._bare = replace(config, data="-", optim=Optim(batch_size=rows), run=Run(), guard=Guard(), seed=0)
-        self.rate = rate.of(self._bare, device=device)
+        at_once = min(rows, config.run.micro_batch or rows)
+        small = replace(self._bare, optim=replace(self._bare.optim, batch_size=at_once))
+        self.rate = rate.of(small, device=device)
 
     def figures(self, method: Method, step: int, seconds: float) -> dict[str, float]:
         """For a line of the log.
