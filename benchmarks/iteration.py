@@ -43,7 +43,7 @@ from torch import Tensor
 from dualmcmc import InputError, rate, spectral
 from dualmcmc import config as configs
 from dualmcmc.cli.arguments import parse
-from dualmcmc.cost import flops_of
+from dualmcmc.counting import flops_of
 from dualmcmc.noise import BatchNoise
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config

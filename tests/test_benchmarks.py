@@ -27,7 +27,7 @@ import scaling
 import streaming
 from textbook import Order, Textbook
 
-from dualmcmc import cost
+from dualmcmc.counting import flops_of
 from dualmcmc.langevin import score
 from dualmcmc.presets import PRESETS
 from dualmcmc.settings import Config
@@ -71,7 +71,7 @@ def test_the_released_order_costs_a_second_data_chain() -> None:
     def flops(order: Order, steps: int) -> int:
         chain = replace(config.method.data_chain, steps=steps)
         book = Textbook(replace(config, method=replace(config.method, data_chain=chain)), order)
-        counted = cost.flops_of(lambda: book.iteration(x))
+        counted = flops_of(lambda: book.iteration(x))
         assert all(p.isfinite().all() for net in book.networks for p in net.parameters())
         return counted
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from dualmcmc import cost
+from dualmcmc.counting import Trace, flops_of
 from dualmcmc.noise import BatchNoise
 from dualmcmc.presets import preset
 from dualmcmc.settings import Adam
@@ -23,7 +24,7 @@ def test_flops_of_an_iteration_are_those_that_run() -> None:
     def iteration() -> None:
         module(x, noise).total().backward()
 
-    ran = cost.flops_of(iteration)
+    ran = flops_of(iteration)
     told = cost.iteration(config)["flops_per_iteration"]
     assert told == sum(cost.iteration(config)["flops_by_part"][part] for part in cost.PARTS[:-1])
     # What runs beyond it: one power iteration per weight, matrix-vector products all.
@@ -44,7 +45,7 @@ def test_flops_grow_linearly_in_chain_lengths_and_batch() -> None:
 
 def test_a_convolution_counts_two_flops_per_multiplication_and_addition() -> None:
     layer, x = torch.nn.Conv2d(3, 5, 3, padding=1, device="meta"), torch.empty(2, 3, 8, 8, device="meta")
-    assert cost.flops_of(lambda: layer(x)) == 2 * 2 * 5 * 8 * 8 * 3 * 9
+    assert flops_of(lambda: layer(x)) == 2 * 2 * 5 * 8 * 8 * 3 * 9
 
 
 def test_the_optimisers_arithmetic_grows_with_the_networks_that_learn() -> None:
@@ -64,7 +65,7 @@ def test_the_optimisers_arithmetic_grows_with_the_networks_that_learn() -> None:
 
 def test_bytes_are_those_that_operators_read_and_write() -> None:
     x, y = torch.empty(4, 8, device="meta"), torch.empty(8, 16, device="meta")
-    with cost._Trace() as trace:
+    with Trace() as trace:
         (x @ y).view(-1).relu_()
         torch.zeros(3, device="meta", dtype=torch.float64)
     moved = [operator.work.moved for operator in trace.take()]
@@ -75,7 +76,7 @@ def test_bytes_are_those_that_operators_read_and_write() -> None:
 def test_an_operator_belongs_to_the_loss_whose_gradient_passes_through_it() -> None:
     """Two losses that share a layer: it is the first one's; each has its own beside it, forward and backward."""
     shared, own = (torch.nn.Linear(8, 8, bias=False, device="meta") for _ in range(2))
-    with cost._Trace() as trace:
+    with Trace() as trace:
         watch = cost._Watch(trace)
         y = shared(torch.empty(2, 8, device="meta"))
         first = y.sum()

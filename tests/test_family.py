@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dualmcmc import InputError, Model, cost, methods, presets
 from dualmcmc.cli import main
+from dualmcmc.counting import flops_of
 from dualmcmc.methods import METHODS
 from dualmcmc.noise import BatchNoise
 from dualmcmc.settings import Chain, Config, Images, Networks
@@ -162,7 +163,7 @@ def _ran(config: Config) -> int:
             module.zero_grad()
 
     run(1)
-    return cost.flops_of(lambda: run(2))
+    return flops_of(lambda: run(2))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dualmcmc import cost
+from dualmcmc.counting import flops_of
 from dualmcmc.noise import BatchNoise
 from dualmcmc.presets import preset
 from dualmcmc.settings import Config, Networks
@@ -118,7 +119,7 @@ def test_flops_of_an_iteration_are_those_worked_out_by_hand(family: str) -> None
     """Chains: forward and gradient of the input, never of a weight; losses: on draws without gradient."""
     expected = by_hand(family)
     _, run = iterations(config(family))
-    assert cost.flops_of(run) == sum(expected.values())
+    assert flops_of(run) == sum(expected.values())
     told = cost.iteration(config(family))["flops_by_part"]
     assert {part: told[part] for part in expected} == expected
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from dualmcmc import cost, rate
 from dualmcmc.cli import main
+from dualmcmc.counting import flops_of
 from dualmcmc.methods import Chain
 from dualmcmc.networks.layers import PooledConv2d
 from dualmcmc.presets import preset
@@ -32,7 +33,7 @@ def test_layers_are_found_by_what_runs_the_costliest_first() -> None:
     assert [layer.image for layer in layers] == [(3, 8, 8), (4, 8, 8), (4, 4, 4), (2, 8, 8)]
     for layer in layers:
         work = rate._work(layer, 5, torch.device("cpu"), torch.float32, torch.channels_last)
-        assert cost.flops_of(work) == 5 * layer.flops
+        assert flops_of(work) == 5 * layer.flops
     assert rate.convolutions(net.to("meta"), x.to("meta")) == layers
 
 
