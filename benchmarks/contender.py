@@ -27,11 +27,13 @@ class Contender:
     """`OURS`, `BOOK` or `RELEASED`."""
     precision: str = "fp32"
     micro_batch: int = 0
+    chains: str = "plain"
 
     @property
     def name(self) -> str:
         cut = f", {self.micro_batch} at a time" if self.micro_batch else ""
-        return f"{self.kind}{', bf16' if self.precision == 'bf16' else ''}{cut}"
+        how = f", {self.chains}" if self.chains != "plain" else ""
+        return f"{self.kind}{', bf16' if self.precision == 'bf16' else ''}{cut}{how}"
 
 
 class Child:
@@ -94,7 +96,7 @@ def main(words: str) -> None:
     if contender.kind == OURS and where.type == "cpu":  # as training does
         keep_freed_memory()
     ours = Ours(config, device)
-    ours.trio.at_once = contender.micro_batch
+    ours.trio.at_once, ours.teaching.chains = contender.micro_batch, contender.chains
     work = lambda: ours.iteration(x, autocast)  # noqa: E731
     if contender.kind != OURS:
         book = Textbook(config, "algorithm1" if contender.kind == BOOK else "released", device)

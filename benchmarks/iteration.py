@@ -117,6 +117,8 @@ class Options:
     """cpu, cuda, cuda:1, ..."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the networks, for all three alike."""
+    chains: tuple[Literal["plain", "compiled", "graphed"], ...] = ("plain",)
+    """Ways to run ours; each is a contender."""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write everything measured to this file."""
 
@@ -143,9 +145,10 @@ class Ours:
 
 def contenders(case: Case, options: Options) -> list[Contender]:
     """Ours, in bfloat16 too where it is worth it, and the others."""
-    found = [Contender(OURS, options.precision)]
+    precisions = [options.precision]
     if options.precision == "fp32" and rate.gain_of_bf16(case.config, device=options.device) >= rate.GAIN:
-        found.append(Contender(OURS, "bf16"))
+        precisions.append("bf16")
+    found = [Contender(OURS, precision, chains=how) for how in options.chains for precision in precisions]
     return [*found, Contender(BOOK, options.precision), Contender(RELEASED, options.precision)]
 
 

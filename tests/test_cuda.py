@@ -16,6 +16,8 @@ from dualmcmc.presets import preset
 from dualmcmc.sampling import explain, synthesise
 from dualmcmc.settings import Chain
 from dualmcmc.storage.pretrained import build_trio
+from dualmcmc.teaching import teaching
+from dualmcmc.training import optimisation
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -75,3 +77,57 @@ def test_a_run_is_evaluated_in_either_precision(trained: Path, tmp_path: Path, p
     found = json.loads((tmp_path / "e.json").read_text())
     assert found["generation"]["protocol"]["device"] == "cuda"
     assert found["generation"]["protocol"]["precision"] == precision
+
+
+@pytest.mark.parametrize("chains", ["compiled", "graphed"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_compiled_and_captured_chains_teach_what_plain_ones_do(chains: str, precision: torch.dtype) -> None:
+    """The same draws and weights, moved between updates: first losses to 1e-4 (kernels fuse and round otherwise;
+    in bfloat16 2e-2), and no break, nor a compilation after the first updates."""
+    from torch._dynamo.utils import counters
+
+    config = tiny()
+    found = {}
+    for how in ("plain", chains):
+        torch.manual_seed(0)
+        trio = build_trio(config).to("cuda")
+        module, optimiser = teaching(trio, config.method), optimisation.build_optimiser(trio, config.optim)
+        module.chains = how
+        torch._dynamo.reset()
+        counters.clear()
+        found[how] = []
+        for step in range(6):
+            if step == 3:
+                made = counters["stats"]["unique_graphs"]
+            x = (torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(step)) * 2 - 1).to("cuda")
+            with torch.autocast("cuda", precision, enabled=precision != torch.float32):
+                losses = module(x, BatchNoise(0, range(8), path=("train", step)))
+            losses.total().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            found[how].append(torch.stack([*losses.named().values()]).detach())
+        assert counters["stats"]["unique_graphs"] == made
+        assert not counters["graph_break"]
+    close = 1e-4 if precision == torch.float32 else 2e-2
+    assert torch.allclose(found["plain"][0], found[chains][0], rtol=close)
+    assert torch.allclose(found["plain"][5], found[chains][5], rtol=100 * close)
+
+
+@pytest.mark.parametrize("chains", ["plain", "compiled", "graphed"])
+def test_an_update_does_not_wait_for_the_host(chains: str) -> None:
+    """From the images on the device to the moved weights; the guard's one look at the figures comes after."""
+    config = tiny()
+    trio = build_trio(config).to("cuda")
+    module, optimiser = teaching(trio, config.method), optimisation.build_optimiser(trio, config.optim)
+    module.chains = chains
+    x = torch.rand(8, 1, 8, 8, device="cuda") * 2 - 1
+    for step in range(4):
+        torch.cuda.set_sync_debug_mode("error" if step == 3 else "default")
+        try:
+            losses = module(x, BatchNoise(0, range(8), path=("train", step)))
+            losses.total().backward()
+            optimisation.clip(trio, config.optim)
+            optimiser.step()
+            optimiser.zero_grad()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

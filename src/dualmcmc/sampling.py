@@ -7,6 +7,7 @@ network's guess (Eq. 21).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -79,8 +80,23 @@ def revise(trio: Trio, x: Tensor, chain: Chain, *, noise: Noise, trace: Trace | 
     own = noise.stream("data_chain")
     if trace is not None:
         return langevin(trio.h, x, chain, noise=own, trace=trace)
-    work = lambda rows, eps: (langevin(trio.h, x[rows], chain, noise=eps),)  # noqa: E731
+    work = lambda rows, eps: (_chain(trio, "data", trio.h, x[rows], chain, eps),)  # noqa: E731
     return joined(len(x), trio.at_once, own, work)[0]
+
+
+def _chain(
+    trio: Trio,
+    name: str,
+    density: Callable[..., Tensor],
+    state: Tensor,
+    chain: Chain,
+    noise: Noise,
+    given: Sequence[Tensor] = (),
+) -> Tensor:
+    """`langevin` on density(., *given), replayed where the trio's chains are graphs."""
+    if trio.graphs is not None and chain.steps:
+        return trio.graphs.run(name, density, state, chain, noise, given)
+    return langevin(lambda x: density(x, *given), state, chain, noise=noise)
 
 
 def synthesise(trio: Trio, n: int, chain: Chain, start: Literal["mean", "draw"], *, noise: Noise) -> Synthesis:
@@ -135,23 +151,29 @@ def _explain(
             z_init = mean
             if start == "draw":
                 z_init = densities.draw_diagonal_normal(mean, log_variance, noise=noise.stream("q"))
-    held, seen = fresh(x), None if visible is None else fresh(visible)
+    held, seen, own = fresh(x), None if visible is None else fresh(visible), noise.stream("latent_chain")
+    if trace is None and seen is None:
+        return Explanation(z_init, _latent_chain(trio, held, z_init, chain, own))
     z_post = langevin(
         lambda z: trio.log_joint(held, z, visible=seen),
         z_init,
         chain,
-        noise=noise.stream("latent_chain"),
+        noise=own,
         trace=trace,
     )
     return Explanation(z_init, z_post)
+
+
+def _latent_chain(trio: Trio, x: Tensor, z: Tensor, chain: Chain, noise: Noise) -> Tensor:
+    """Where a chain on log p(x, z) from codes z (B, d) ends, (B, d)."""
+    return _chain(trio, "latent", lambda state, held: trio.log_joint(held, state), z, chain, noise, [x])
 
 
 def reinfer(trio: Trio, x: Tensor, z: Tensor, chain: Chain, *, noise: Noise) -> Tensor:
     """The latent chain on log p(x, z) from codes z (B, d) for images x (B, *): where it ends, (B, d)."""
 
     def work(rows: slice, own: Noise) -> tuple[Tensor]:
-        held = fresh(x[rows])
-        return (langevin(lambda state: trio.log_joint(held, state), z[rows], chain, noise=own),)
+        return (_latent_chain(trio, fresh(x[rows]), z[rows], chain, own),)
 
     return joined(len(x), trio.at_once, noise.stream("reinfer"), work)[0]
 

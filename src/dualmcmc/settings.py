@@ -156,6 +156,9 @@ class Run:
     """Newest checkpoints kept, beside the best."""
     micro_batch: Annotated[int, Ge(0), Le(limits.BATCH)] = 0
     """Images that chains and losses give the networks at a time, for less memory (docs/speed.md); 0: all."""
+    chains: Literal["plain", "compiled", "graphed"] = "plain"
+    """How training's chains run: operator by operator, with energy network and generator compiled, or so and each
+    whole chain one CUDA graph; the same draws, equal up to rounding (docs/speed.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)

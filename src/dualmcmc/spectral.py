@@ -94,10 +94,18 @@ def frozen_copy(net: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def refresh(plain: nn.Module, net: nn.Module) -> None:
-    """Makes a `frozen_copy` the function that `net` is now; unnormalised weights share their storage."""
+    """Makes a `frozen_copy` the function that `net` is now; unnormalised weights share their storage.
+
+    Weights stay where they lie in memory, as long as those of `net` do.
+    """
     for name, parameter in plain.named_parameters():
         owner, _, leaf = name.rpartition(".")
-        parameter.data = getattr(net.get_submodule(owner), leaf).detach()
+        module = net.get_submodule(owner)
+        weight = getattr(module, leaf).detach()
+        if parametrize.is_parametrized(module, leaf):
+            parameter.copy_(weight)
+        else:
+            parameter.data = weight
     for module_name, module in plain.named_modules():
         live = net.get_submodule(module_name)
         for name in module._buffers:

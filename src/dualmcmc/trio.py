@@ -11,11 +11,16 @@ whichever chain drew a sample (docs/maths.md).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from dualmcmc import densities, spectral
 from dualmcmc.errors import InputError
 from dualmcmc.extras import Sampler
+
+if TYPE_CHECKING:
+    from dualmcmc.graphs import ChainGraphs
 
 
 class Trio(nn.Module):
@@ -51,6 +56,7 @@ class Trio(nn.Module):
         self.latent_dim, self.temperature = latent_dim, temperature
         self.reference, self._sigma = reference, sigma
         self.at_once = at_once
+        self.graphs: ChainGraphs | None = None  # of a frozen copy whose chains are replayed (`graphs.py`)
 
     @property
     def sigma(self) -> float:

@@ -31,6 +31,7 @@ MORE = (
     Curve("How far the latent chain moves", "rms per latent dimension", {"": "latent_chain_moved"}),
     Curve("Gradient norms", "", {name: f"gradient_{name}" for name in NETWORKS}, log=True),
     Curve("Time per update", "seconds", {"": "seconds_per_step"}),
+    Curve("Of this machine's convolution rate", "share", {"": "convolution_share"}),
     Curve("Learning rates", "", {name: f"rate_{name}" for name in NETWORKS}, log=True),
 )
 EVALUATION = (

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dualmcmc import spectral
+from dualmcmc.compiling import make_ready
 from dualmcmc.noise import Noise
 from dualmcmc.stopwatch import Stopwatch
 from dualmcmc.teaching.losses import Losses
@@ -46,6 +47,7 @@ class Teaching(nn.Module):
         settings: the method's.
 
     Attributes:
+        chains: how they run, `settings.Run.chains`; set it before the first update.
         rows: memory with a row per place in the batch, (B, *); each process holds its own places.
         tables: memory that is equal on all processes.
     """
@@ -55,7 +57,7 @@ class Teaching(nn.Module):
 
     def __init__(self, trio: Trio, settings: Any) -> None:
         super().__init__()
-        self.trio, self.settings = trio, settings
+        self.trio, self.settings, self.chains = trio, settings, "plain"
         # Plain attributes hide both from `parameters()`, `state_dict()` and DistributedDataParallel.
         self._copies: tuple[Trio, ...] = ()
         self.rows: dict[str, Tensor] = {}
@@ -81,6 +83,7 @@ class Teaching(nn.Module):
         """alpha_t, theta_t, phi_t: the trio's current parameters, for the chains."""
         if not self._copies:
             self._copies = (self.trio.frozen(),)
+            make_ready(self._copies[0], self.chains)
         self.trio.refresh(self._copies[0])
         return self._copies[0]
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dualmcmc import compiling, data, methods
 from dualmcmc import config as configs
-from dualmcmc import data, methods
 from dualmcmc.errors import InputError, TrainingError
 from dualmcmc.settings import Config
 from dualmcmc.stopwatch import Stopwatch
@@ -160,6 +160,7 @@ class Trainer:
         self.main = self.accelerator.is_main_process
         if not self.resume:
             self.run.check_free()
+        compiling.check(c.run.chains, self.accelerator.device)
         self.rows = processes.share_of_batch(self.accelerator, c.optim.batch_size)
         with self.accelerator.main_process_first():
             self.sets = setup.load_sets(
@@ -240,6 +241,7 @@ class Trainer:
         self.average = optimisation.Average(self.trio, c.optim)
         self.optimiser = optimisation.build_optimiser(self.trio, c.optim)
         self.teaching: Teaching = teaching(self.trio, c.method)
+        self.teaching.chains = c.run.chains
         self.module = self.accelerator.prepare_model(self.teaching)
         self.batches = Batches(c, self.sets.train, self.stream, self.rows, self.accelerator.device)
         self.guard, self.state, self.tail = Guard(c), setup.new_state(), 0.0
