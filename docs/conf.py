@@ -29,6 +29,9 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}
+autodoc_type_aliases = {
+    name: name for name in ("Count", "Fraction", "Interval", "Method", "Positive", "Share", "Steps", "Weight", "Width")
+}  # bounded numbers: docs/api/settings.md says what each is
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
@@ -36,5 +39,7 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = f"dualmcmc {version}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_show_sourcelink = False
 html_copy_source = False
