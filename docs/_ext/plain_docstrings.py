@@ -1,6 +1,6 @@
 """Docstrings are plain text: code in single backticks, formulas and tables indented by four; here they become RST.
 
-Google's sections (Arguments, Returns, Raises, Attributes) are left to napoleon, which comes after. Without this, the
+Google's sections (Arguments, Returns, Raises, Attributes) are left to napoleon, which comes after. Without this,
 bars and stars of formulas would be taken for markup, and their lines run into one another.
 """
 
@@ -53,7 +53,7 @@ def restructured(lines: list[str]) -> list[str]:
 
 
 def _marked(lines: list[str]) -> Iterator[tuple[bool, str]]:
-    """Each line, and whether it belongs to a block indented by four that follows a blank line outside of sections."""
+    """Each line, and whether it is in a block indented by four, behind a blank line and outside of sections."""
     section = inside = False
     blank = True
     for line in lines:
