@@ -46,10 +46,19 @@ def _signature(app: Any, what: str, name: str, obj: Any, *rest: Any) -> tuple[st
 def restructured(lines: list[str]) -> list[str]:
     """The lines of a docstring, without common indentation, as RST."""
     found: list[str] = []
-    for preformatted, group in groupby(_marked(lines), key=lambda pair: pair[0]):
+    for preformatted, group in groupby(_marked(_returning(lines)), key=lambda pair: pair[0]):
         part = [line for _, line in group]
         found += ["", "::", "", *part, ""] if preformatted else _text("\n".join(part)).split("\n")
     return found
+
+
+def _returning(lines: list[str]) -> Iterator[str]:
+    """With `Returns:` as a field; napoleon would take its words up to a colon for a type."""
+    for before, line in zip(["", *lines], lines, strict=False):
+        if before == "Returns:":
+            yield f":returns: {line.strip()}"
+        elif line != "Returns:":
+            yield line
 
 
 def _marked(lines: list[str]) -> Iterator[tuple[bool, str]]:
