@@ -16,7 +16,7 @@ RUN := .venv/bin/python
 READY := $(STAMP)
 endif
 
-.PHONY: help demo test test-slow lint types check clean
+.PHONY: help demo docs test test-slow lint types check clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -25,6 +25,9 @@ demo: $(READY)  ## train on handwritten digits into runs/demo, draw, reconstruct
 	rm -rf runs/demo
 	$(RUN) -m dualmcmc train digits --out runs/demo
 	$(RUN) examples/demo.py runs/demo
+
+docs: $(READY)  ## the documentation, into docs/_build/html; a warning is an error
+	$(RUN) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
@@ -42,7 +45,7 @@ types: $(READY)  ## type hints
 check: lint types  ## style and type hints
 
 clean:  ## remove the environment and caches, not runs
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache docs/_build
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $(PYTHON) is older than Python 3.10; give another: make PYTHON=python3.11 ..."; exit 2; }
