@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--size", default=32, type=int, help="side of the training images: 8, 16, 28, 32, 64, ...")
     parser.add_argument("--minutes", default=6.0, type=float, help="of updates")
     parser.add_argument("--steps", default=2000, type=int, help="updates at most")
+    parser.add_argument("--batch-size", default=64, type=int, help="images per update, no more than there are")
     options = parser.parse_args()
 
     quick = presets.preset("quick")
@@ -33,6 +34,7 @@ def main() -> None:
         quick,
         data=options.folder,
         images=Images(size=options.size, channels=3),
+        optim=replace(quick.optim, batch_size=options.batch_size),
         run=replace(quick.run, steps=options.steps, minutes=options.minutes),
     )
     outcome = Trainer(config, options.out, skip_bad=True).train()
