@@ -67,6 +67,22 @@ DIGITS_OPTIM = Optim(
     batch_size=64, energy=Adam(rate=1e-4), generator=Adam(rate=5e-4), inference=Adam(rate=2e-4), ema=0.99
 )
 
+# Chains of the presets' drift in a tenth of their steps, and rates to match: minutes instead of days, as family.py
+# and quality.py of benchmarks/ found them on Fashion-MNIST (docs/speed.md). In the long run: not measured.
+QUICK_CHAIN = Chain(steps=3, step=1.58, temperature=4e-6)
+QUICK_METHOD = DualMCMC(
+    data_chain=QUICK_CHAIN,
+    test_chain=QUICK_CHAIN,
+    latent_chain=Chain(steps=3, step=0.18),
+    sigma=RELEASED_SIGMA,
+    generator_model_weight=10,
+    inference_model_weight=0.1,
+    negatives="redraw",
+)
+QUICK_OPTIM = Optim(
+    batch_size=64, energy=Adam(rate=8e-4), generator=Adam(rate=2e-3), inference=Adam(rate=2e-3), ema=0.998
+)
+
 
 def _small_grey(name: str) -> Config:
     networks = Networks(family="simple", latent_dim=64, energy_width=32, generator_width=32, inference_width=32)
@@ -108,6 +124,15 @@ PRESETS: dict[str, Config] = {
     ),
     "mnist": _small_grey("mnist"),
     "fashion_mnist": _small_grey("fashion_mnist"),
+    "quick": Config(
+        preset="quick",
+        data="cifar10",
+        images=Images(size=32, channels=3),
+        networks=Networks(family="simple", latent_dim=64, energy_width=16, generator_width=16, inference_width=16),
+        method=QUICK_METHOD,
+        optim=QUICK_OPTIM,
+        run=Run(steps=2000, sample_every=250, evaluate_every=250, checkpoint_every=250),
+    ),
     "cifar10_simple": Config(
         preset="cifar10_simple",
         data="cifar10",
@@ -139,6 +164,7 @@ SOURCES: dict[str, str] = {
     "digits": "8x8 handwritten digits embedded in scikit-learn, minutes on a CPU; ours",
     "mnist": "28x28 grey, simple networks of half width; ours, chains and weights released for CIFAR-10",
     "fashion_mnist": "as mnist",
+    "quick": "for a folder of your own (--data FOLDER): narrow networks and short chains, minutes on a CPU; ours",
     "cifar10_simple": "paper, Tables 6 and 9: Divergence Triangle's networks; chains and weights are not "
     "published, so CIFAR-10's; spectral norm ours",
     "cifar10": "released: networks, chains, weights, rates, 301 epochs of 500 steps (paper: FID 9.26)",

@@ -62,8 +62,10 @@ def _data(run: RunRecord) -> str:
     method = setting(run.config, "method.name")
     preset = setting(run.config, "preset")
     known = isinstance(method, str) and method in METHODS
+    named = title(method) if known else method or "an unnamed method"
+    own = run.about.get("teaching")  # a page of the user's
     return (
-        f"Trained by {title(method) if known else method or 'an unnamed method'} on {images}: "
+        f"Trained by {f'{own}, with the settings of {named},' if own else named} on {images}: "
         f"{setting(run.config, 'data') or 'unnamed data'}{f' (preset {preset})' if preset else ''}."
     )
 

@@ -56,6 +56,8 @@ class Trainer:
         device: cpu, cuda, cuda:N or mps; None: the best there is.
         resume: continue from the newest complete checkpoint.
         init: a model to start from (fine-tuning): run, model folder or hub id.
+        teaching: a page of your own to teach by instead of that of `config.method`, whose settings it is given;
+            these still say which networks there are and how a trained model draws (docs/adding.md).
         skip_bad: leave unreadable images out, and count them, instead of refusing the data.
         verify: compare the data's contents, not only names, sizes and times, with what was decoded before.
         quiet: show nothing; the log is kept all the same.
@@ -73,12 +75,13 @@ class Trainer:
         device: str | None = None,
         resume: bool = False,
         init: str | Path | None = None,
+        teaching: type[Teaching] | None = None,
         skip_bad: bool = False,
         verify: bool = False,
         quiet: bool = False,
     ) -> None:
         self.config, self.run, self.lock = config, RunFolder(Path(out)), RunLock(Path(out))
-        self.device, self.resume, self.init = device, resume, init
+        self.device, self.resume, self.init, self.page = device, resume, init, teaching
         self.skip_bad, self.verify, self.quiet = skip_bad, verify, quiet
         self.occasions: Occasions | None = None
         self.signals = Signals()
@@ -156,7 +159,10 @@ class Trainer:
         c = self.config = configs.check(self.config)
         if self.resume:
             setup.check_resumable(self.run, c)
-        self.accelerator = setup.accelerator(self.device, c.precision, partial=methods.partial(c.method))
+            setup.check_same_teaching(self.run, self.page)
+        # Nobody knows what a page of the user's own leaves out.
+        gaps = self.page is not None or methods.partial(c.method)
+        self.accelerator = setup.accelerator(self.device, c.precision, partial=gaps)
         self.main = self.accelerator.is_main_process
         if not self.resume:
             self.run.check_free()
@@ -196,6 +202,7 @@ class Trainer:
             train, heldout = self.sets.train, self.sets.heldout
             about: dict[str, Any] = {"images": len(train), "heldout": heldout.title}
             about |= {"data_sha256": train.fingerprint, "init": self.init and str(self.init)}
+            about |= {"teaching": self.page.__qualname__} if self.page else {}
             about |= self.stream.about() if self.stream else {}
             self.run.create(c, best=statement(c.method), **about)
         self.accelerator.wait_for_everyone()
@@ -240,7 +247,7 @@ class Trainer:
         self.trio.to(self.accelerator.device)
         self.average = optimisation.Average(self.trio, c.optim)
         self.optimiser = optimisation.build_optimiser(self.trio, c.optim)
-        self.teaching: Teaching = teaching(self.trio, c.method)
+        self.teaching: Teaching = (self.page or teaching)(self.trio, c.method)
         self.teaching.chains = c.run.chains
         self.module = self.accelerator.prepare_model(self.teaching)
         self.batches = Batches(c, self.sets.train, self.stream, self.rows, self.accelerator.device)
@@ -396,7 +403,8 @@ class Trainer:
     def _log(self, done: int, window: list[dict[str, float]], seconds: float) -> None:
         line = loglines.summary(window, self.trio, self.optimiser, self.watch)
         if self.occasions:
-            line |= self.speed.figures(self.teaching.settings, done - 1, seconds)
+            if self.page is None:  # the arithmetic that is known is that of the methods' own pages
+                line |= self.speed.figures(self.teaching.settings, done - 1, seconds)
             self.occasions.report.log({"step": done, "kind": "train", "seconds_per_step": seconds, **line})
 
     def _update(self, step: int) -> dict[str, float]:

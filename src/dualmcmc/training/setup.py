@@ -175,6 +175,21 @@ def check_resumable(run: RunFolder, settings: Config) -> None:
         raise InputError(f"--resume: {run.path} was started with another configuration: {lines[0]}")
 
 
+def check_same_teaching(run: RunFolder, page: type[Teaching] | None) -> None:
+    """Refuses to continue a run by another page than it was begun with.
+
+    Raises:
+        InputError: naming both.
+    """
+    theirs, ours = run.read_about().get("teaching"), page and page.__qualname__
+    if theirs != ours:
+        own = "its method's own page"
+        raise InputError(
+            f"--resume: {run.path} was taught by {theirs or own}, not {ours or own}: continue it from the program "
+            "that began it"
+        )
+
+
 def check_same_data(run: RunFolder, train: data.ImageSet) -> None:
     """Refuses to continue a run on other images than it was started on.
 
