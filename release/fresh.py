@@ -1,7 +1,7 @@
 """What we would publish, installed where nothing else is: `make package-check`.
 
-A new environment outside the checkout gets the wheel with the pins of constraints.txt; then `pip check`, a picture drawn
-by the command that it brought, and a user's script under mypy --strict against the installed types.
+A new environment outside the checkout gets the wheel with the pins of constraints.txt; then `pip check`, a picture
+drawn by the command that it brought, and a user's script under mypy --strict against the installed types.
 """
 
 from __future__ import annotations

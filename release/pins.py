@@ -1,7 +1,7 @@
-"""Do the pins resolve wherever we say that we run? `make pins` asks uv's resolver, which reads metadata and installs nothing.
+"""Do the pins resolve wherever we say that we run? `make pins` asks uv's resolver, which installs nothing.
 
-Each Python on each system: everything, all extras, wheels only, under constraints.txt. A pin whose release does not
-support one of them needs a marker there. Prints what no pin holds, and says which pins nothing needs.
+Each Python on each system: everything, all extras, wheels only, under constraints.txt. A pin whose release does
+not support one of them needs a marker there. Prints what no pin holds, and says which pins nothing needs.
 """
 
 from __future__ import annotations

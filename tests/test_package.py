@@ -1,4 +1,4 @@
-"""What we would publish: the wheel's exact files, the sdist that builds it, and the types that a user's checker sees."""
+"""What we would publish: the wheel's exact files, the sdist that builds it, the types that users' checkers see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXTRAS = {"app", "track", "docs", "dev"}
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `dist` (the sdist and the wheel made from it) and `direct` (the wheel made from the checkout)."""
+    """A folder with `dist` (the sdist, the wheel made from it) and `direct` (the wheel made from the checkout)."""
     folder = tmp_path_factory.mktemp("built")
     for out, what in (("dist", []), ("direct", ["--wheel"])):
         command = [
@@ -109,7 +109,7 @@ WRONG = RIGHT.replace("int = config.run.steps", "str = config.run.steps").replac
 
 def test_a_users_type_checker_sees_our_types(built: Path, tmp_path: Path) -> None:
     """The wheel, unpacked as pip does, in an environment that holds nothing else: a right script passes
-    mypy --strict, a wrong one is told both mistakes. (`make package-check` repeats it beside an installed torch.)"""
+    mypy --strict, a wrong one is told both mistakes. (`make package-check` repeats it beside a real torch.)"""
     venv.create(tmp_path / "env", with_pip=False)
     bin_folder, name = ("Scripts", "python.exe") if sys.platform == "win32" else ("bin", "python")
     python = str(tmp_path / "env" / bin_folder / name)
