@@ -51,8 +51,8 @@ package-check: dist  ## is dist/ whole, and does the wheel work in a fresh envir
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/test_package.py
 	$(RUN) release/fresh.py dist
 
-pins: $(READY)  ## do the pins of constraints.txt resolve on every Python and system that we support
-	$(RUN) release/pins.py
+pins:  ## do the pins of constraints.txt resolve on every Python and system that we support
+	$(PYTHON) release/pins.py
 
 clean:  ## remove the environment and caches, not runs
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist
