@@ -156,6 +156,8 @@ class Run:
     """Newest checkpoints kept, beside the best."""
     micro_batch: Annotated[int, Ge(0), Le(limits.BATCH)] = 0
     """Images that chains and losses give the networks at a time, for less memory (docs/speed.md); 0: all."""
+    track: Literal["none", "wandb"] = "none"
+    """wandb: log lines and pictures go to Weights & Biases, too (extra `track`; WANDB_MODE=offline: to disk)."""
 
 
 @dataclass(frozen=True, kw_only=True)
