@@ -3,8 +3,8 @@
 log.jsonl, TensorBoard's events and samples/ are kept whatever is tracked. wandb is called directly: accelerate's
 tracker counts rows by step and so would lose those after a roll-back, and it ends a failed run as a finished one.
 Here `step` is a value of each row, and the axis of all others; after a roll-back rows of the same steps follow.
-WANDB_MODE=offline keeps all on this disk. wandb's files are in ./wandb, or where WANDB_DIR says, not in the run: it
-makes links that lead out of it, which no run may hold. WANDB_PROJECT names another project than `dualmcmc`.
+WANDB_MODE=offline keeps all on this disk. wandb's files are in ./wandb, or where WANDB_DIR says, not in the run:
+they hold links that lead out of it, as no run may. WANDB_PROJECT names another project than `dualmcmc`.
 """
 
 from __future__ import annotations
