@@ -1,5 +1,6 @@
 # Every target sets itself up. An interpreter that has this checkout installed is used as it is (PYTHON=... or an
 # active environment); otherwise .venv is made with PYTHON, and reused while it is current and of that PYTHON.
+# On Windows: GNU make (choco install make) from Git's bash, with PYTHON=python.
 
 PYTHON ?= python3
 HERE := $(CURDIR)
@@ -7,16 +8,17 @@ INSTALLED := import os, sys; import dualmcmc; sys.exit(not os.path.samefile(os.p
 OWN := $(shell cd "$(HERE)" && $(PYTHON) -c '$(INSTALLED)' 2>/dev/null && echo yes)
 WHICH := $(shell (echo "$(HERE)"; $(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null) | cksum | cut -d' ' -f1)
 STAMP := .venv/ready-$(WHICH)
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 ifeq ($(OWN),yes)
 RUN := $(PYTHON)
 READY :=
 else
-RUN := .venv/bin/python
+RUN := $(BIN)/python
 READY := $(STAMP)
 endif
 
-.PHONY: help demo docs test test-slow lint types check clean
+.PHONY: help demo docs test test-slow lint types check dist package-check pins clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -44,11 +46,22 @@ types: $(READY)  ## type hints
 
 check: lint types  ## style and type hints
 
+dist: $(READY)  ## dist/: the sdist, and the wheel made from it
+	rm -rf dist
+	$(RUN) -m build --no-isolation
+
+package-check: dist  ## is dist/ whole, and does the wheel work in a fresh environment: some minutes, installs torch anew
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q tests/test_package.py
+	$(RUN) release/fresh.py dist
+
+pins:  ## do the pins of constraints.txt resolve on every Python and system that we support
+	$(PYTHON) release/pins.py
+
 clean:  ## remove the environment and caches, not runs
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache docs/_build
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache docs/_build dist
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $(PYTHON) is older than Python 3.10; give another: make PYTHON=python3.11 ..."; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

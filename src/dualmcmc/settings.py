@@ -159,6 +159,8 @@ class Run:
     chains: Literal["plain", "compiled", "graphed"] = "plain"
     """How training's chains run: operator by operator, with energy network and generator compiled, or so and each
     whole chain one CUDA graph; the same draws, equal up to rounding (docs/speed.md)."""
+    track: Literal["none", "wandb"] = "none"
+    """wandb: log lines and pictures go to Weights & Biases, too (extra `track`; WANDB_MODE=offline: to disk)."""
 
 
 @dataclass(frozen=True, kw_only=True)

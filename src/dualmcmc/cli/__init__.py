@@ -31,6 +31,7 @@ VERBS = {
     "presets": ("listings", "the presets there are"),
     "methods": ("listings", "the ways of teaching there are"),
     "datasets": ("listings", "the data sets there are, and the cache"),
+    "completion": ("completion", "a script for the tab key: completion bash, zsh or fish"),
 }
 
 SHARED = {"train", "evaluate", "reproduce"}

@@ -8,4 +8,5 @@ occasions.py     what is due once in a while: pictures, evaluations, checkpoints
 evaluation.py    the small evaluation that decides which checkpoint is best
 speed.py         the share of this machine's convolution rate that updates reach
 progress.py      bar or plain lines, log.jsonl, TensorBoard
+tracking.py      the same figures and pictures to a tracking service
 """

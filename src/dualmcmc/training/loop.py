@@ -34,6 +34,8 @@ from dualmcmc.training.occasions import Occasions, due
 from dualmcmc.training.progress import Reporter, decoding
 from dualmcmc.training.speed import Speed
 from dualmcmc.training.stopping import Signals
+from dualmcmc.training.tracking import check as check_tracking
+from dualmcmc.training.tracking import tracking
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,10 @@ class Trainer:
             stack.enter_context(self._peers())
             try:
                 if self.main:
-                    report = Reporter(self.run, done=done, total=self.config.run.steps, quiet=self.quiet)
+                    tracker = stack.enter_context(tracking(self.config, self.run, quiet=self.quiet))
+                    report = Reporter(
+                        self.run, done=done, total=self.config.run.steps, quiet=self.quiet, tracker=tracker
+                    )
                     stack.enter_context(report)
                     for line in notes:
                         report.say(line)
@@ -164,6 +169,7 @@ class Trainer:
         gaps = self.page is not None or methods.partial(c.method)
         self.accelerator = setup.accelerator(self.device, c.precision, partial=gaps)
         self.main = self.accelerator.is_main_process
+        check_tracking(c)
         if not self.resume:
             self.run.check_free()
         compiling.check(c.run.chains, self.accelerator.device)

@@ -118,9 +118,13 @@ class Occasions:
                 n = min(RECONSTRUCTIONS, len(heldout))
                 x = heldout.tensor([i * len(heldout) // n for i in range(n)])
                 rows = [x, *(model.reconstruct(x, seed=PICTURE_SEED, steps=steps) for steps in (0, None))]
-        save_side_by_side(self.run.samples / f"step-{done:07d}.png", [before, after], columns=8)
+        samples = self.run.samples / f"step-{done:07d}.png"
+        save_side_by_side(samples, [before, after], columns=8)
+        self.report.picture(done, "samples", samples)
         if rows:
-            save_rows(self.run.samples / f"reconstructions-{done:07d}.png", rows)
+            reconstructions = self.run.samples / f"reconstructions-{done:07d}.png"
+            save_rows(reconstructions, rows)
+            self.report.picture(done, "reconstructions", reconstructions)
 
     def evaluate(self, done: int) -> None:
         """The small evaluation; the best value so far becomes the model folder."""

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from dualmcmc.storage.run_folder import RunFolder
+from dualmcmc.training.tracking import Tracker
 
 
 class Reporter:
@@ -24,10 +26,13 @@ class Reporter:
         done: updates already made.
         total: updates in all.
         quiet: keep the log, show nothing.
+        tracker: gets the figures and pictures, too.
     """
 
-    def __init__(self, run: RunFolder, *, done: int, total: int, quiet: bool = False) -> None:
-        self.run, self.quiet, self.total = run, quiet, total
+    def __init__(
+        self, run: RunFolder, *, done: int, total: int, quiet: bool = False, tracker: Tracker | None = None
+    ) -> None:
+        self.run, self.quiet, self.total, self.tracker = run, quiet, total, tracker
         self.began, self.done_before = time.monotonic(), done
         self._open(done)
         self._console = Console(stderr=True)
@@ -82,13 +87,20 @@ class Reporter:
         """Keeps a log line (`step`, `kind` and figures) and shows its gist."""
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        for name, value in line.items():
-            if isinstance(value, float):
-                self._board.add_scalar(f"{line['kind']}/{name}", value, line["step"])
+        figures = {f"{line['kind']}/{name}": value for name, value in line.items() if isinstance(value, float)}
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, line["step"])
+        if self.tracker:
+            self.tracker.log(line["step"], figures)
         if line["kind"] == "train" and self._live:
             self._live.update(self._task, gist=_gist(line))
         elif line["kind"] == "train":
             self.say(f"step {line['step']}/{self.total}  {line['seconds_per_step']:.3f} s/it  {_gist(line)}")
+
+    def picture(self, done: int, name: str, path: Path) -> None:
+        """A picture of the run is on disk."""
+        if self.tracker:
+            self.tracker.picture(done, name, path)
 
     def say(self, text: str) -> None:
         """One plain line on standard error."""
