@@ -23,7 +23,7 @@ STEPS = 100
 
 
 class Frames(NamedTuple):
-    """Images after each step, (K + 1, C, S, S) in [-1, 1]; what the chain climbs, after each step: K + 1 numbers."""
+    """After each step: images (K + 1, C, S, S) in [-1, 1], and what the chain climbs, K + 1 numbers."""
 
     images: Tensor
     climbs: list[float]
@@ -44,7 +44,7 @@ def latent_chain(model: Model, image: Tensor, seed: int, steps: int) -> Frames:
 
 
 def gain(frames: Frames) -> float:
-    """How much changes since step 0 are enlarged to be seen: 1, 2 or 5 times a power of ten, up to full contrast."""
+    """How much changes since step 0 are enlarged to be seen: 1, 2 or 5 times a power of ten, within range."""
     largest = float((frames.images - frames.images[:1]).abs().max())
     if largest == 0:
         return 1.0
@@ -62,9 +62,9 @@ def show(frames: Frames, heading: str, about: str, climbs: str) -> str:
         caption = f"step {k} of {last}: {escape(climbs)} {number(frames.climbs[k])}"
         pair = figures.figure(image, f"{heading}, step {k}", caption)
         pair += figures.figure(change, f"Change since step 0, times {times:g}", f"change since step 0, ×{times:g}")
-        shown.append(f'<div class="row frame"{"" if k == 0 else " hidden"}>{pair}</div>')
-    line = figures.curve(climbs, [(climbs, frames.climbs)], "chain step")
-    return figures.block(heading, f'<div class="frames">{"".join(shown)}</div>{line}', about)
+        shown.append(f'<div class="dm-row dm-frame"{"" if k == last else " hidden"}>{pair}</div>')
+    line = figures.curve(climbs, [(climbs, frames.climbs)], "step")
+    return figures.block(heading, f'<div class="dm-frames">{"".join(shown)}</div>{line}', about)
 
 
 def tab(model: Model, examples: Examples, key: str) -> None:
@@ -91,7 +91,7 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             given = picker.picker(model, examples, "Picture for the latent chain", key, visible=both["latent"])
             with gr.Row():
                 button = gr.Button("Run the chains", variant="primary")
-                stop = gr.Button("Stop", variant="stop")
+                stop = gr.Button("Stop")
             status = gr.HTML(working.READY)
         with gr.Column(scale=3, min_width=280):
             shown = player(f"frames-{key}")
@@ -111,15 +111,15 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             k = working.whole(latent_steps, "steps of the latent chain", 1, STEPS)
             frames = latent_chain(model, picker.chosen(choice, own, examples, model), number, k)
             parts.append(show(frames, "Latent chain: a picture is explained", LATENT, "log p(x, z)"))
-        yield working.done("Move the slider, or press Play."), f'<div class="pair">{"".join(parts)}</div>'
+        yield working.done("Move the slider, or press Play."), f'<div class="dm-pair">{"".join(parts)}</div>'
 
     inputs = [seed, data_steps, latent_steps, given.choice, given.own]
-    working.on_press(button, stop, work, inputs, status, [shown], f"chain_{key}")
+    working.on_press(button, stop, work, inputs, status, shown, key)
 
 
 ABOUT = """### What happens at every step
-Two chains do the work. The **data chain** moves the pixels of a drawing towards what is more usual. The **latent chain**
-looks for the few numbers (the code) from which the generator would draw a given picture."""
+Two chains do the work. The **data chain** moves the pixels of a drawing towards what is more usual. The
+**latent chain** looks for the few numbers (the code) from which the generator would draw a given picture."""
 DATA = (
     "On the left the drawing, on the right what has changed in it, made visible: grey is no change. "
     "Each step goes a little uphill in log-density, plus a little noise."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ STEPS = 300
 
 
 class Drawn(NamedTuple):
-    """Images where the chain starts and where it ends, (N, C, S, S) in [-1, 1]; log pi after each step (N, K + 1)."""
+    """Images (N, C, S, S) in [-1, 1] where the chain starts and ends; log pi after each step (N, K + 1)."""
 
     before: Tensor
     after: Tensor
@@ -47,15 +47,18 @@ def chain_length(model: Model) -> int:
 
 def show(model: Model, drawn: Drawn, steps: int) -> str:
     """Both sheets, and how log pi grows along the chain."""
+    columns = 4 if len(drawn.before) <= 16 else 8
     first = "the generator" if model.has("generator") else "the start"
     if not model.has("energy"):
-        return figures.block("What the generator draws", figures.sheet(drawn.before, "Drawn"), PLAIN)
+        return figures.block("What the generator draws", figures.sheet(drawn.before, "Drawn", columns), PLAIN)
     start = "What the generator draws" if model.has("generator") else "Where the chain starts"
     sheets = [
-        figures.block(start, figures.sheet(drawn.before, f"From {first}"), BEFORE),
-        figures.block(f"After {steps} steps of the chain", figures.sheet(drawn.after, "After the chain"), AFTER),
+        figures.block(start, figures.sheet(drawn.before, f"From {first}", columns), BEFORE),
+        figures.block(
+            f"After {steps} steps of the chain", figures.sheet(drawn.after, "After the chain", columns), AFTER
+        ),
     ]
-    return f'<div class="pair">{"".join(sheets)}</div>{_curve(drawn)}'
+    return f'<div class="dm-pair">{"".join(sheets)}</div>{_curve(drawn)}'
 
 
 def _curve(drawn: Drawn) -> str:
@@ -64,13 +67,11 @@ def _curve(drawn: Drawn) -> str:
     lines = [(name, column.tolist()) for name, column in kinds]
     gained = number(float((values[:, -1] - values[:, 0]).mean()))
     text = f"{CURVE} Over the chain the mean changes by {gained}."
-    return figures.block(
-        "How likely the model finds them", figures.curve("Log-density", lines, "chain step"), text
-    )
+    return figures.block("How usual the model finds them", figures.curve("Log-density", lines, "step"), text)
 
 
-def tab(model: Model, key: str) -> None:
-    """The tab's contents."""
+def tab(model: Model, key: str, also: Sequence[Any] = ()) -> None:
+    """The tab's contents; on the events of `also` it draws without being asked."""
     import gradio as gr
 
     length = chain_length(model)
@@ -85,7 +86,7 @@ def tab(model: Model, key: str) -> None:
             )
             with gr.Row():
                 button = gr.Button("Draw", variant="primary")
-                stop = gr.Button("Stop", variant="stop")
+                stop = gr.Button("Stop")
             status = gr.HTML(working.READY)
         with gr.Column(scale=3, min_width=280):
             shown = gr.HTML(elem_id=f"drawn-{key}")
@@ -98,12 +99,12 @@ def tab(model: Model, key: str) -> None:
             line = working.progress(found, n) if found < n else working.done(f"{n} pictures.")
             yield line, show(model, drawn, k)
 
-    working.on_press(button, stop, work, [seed, count, steps], status, [shown], f"draw_{key}")
+    working.on_press(button, stop, work, [seed, count, steps], status, shown, key, also=also)
 
 
 ABOUT = """### Pictures that the model makes up
-A **generator** draws quickly. A second network, the **energy network**, knows how usual a picture is; a chain of small
-steps, each a little uphill on that and a little random, then revises the drawing."""
+A **generator** draws quickly. A second network, the **energy network**, knows how usual a picture is; a chain of
+small steps, each a little uphill on that and a little random, then revises the drawing."""
 ABOUT_PLAIN = """### Pictures that the model makes up
 None of them was ever in the training data."""
 PLAIN = "This model has no energy network, so there is no chain that revises them."

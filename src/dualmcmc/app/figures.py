@@ -27,7 +27,7 @@ def address(image: Tensor | np.ndarray) -> str:
 
 def picture(image: Tensor | np.ndarray, says: str) -> str:
     """One image; `says` is what a screen reader reads."""
-    return f'<img class="pixels" src="{address(image)}" alt="{escape(says)}">'
+    return f'<img class="dm-pixels" src="{address(image)}" alt="{escape(says)}">'
 
 
 def figure(image: Tensor | np.ndarray, says: str, caption: str = "") -> str:
@@ -35,21 +35,21 @@ def figure(image: Tensor | np.ndarray, says: str, caption: str = "") -> str:
     return f"<figure>{picture(image, says)}<figcaption>{caption}</figcaption></figure>"
 
 
-def sheet(images: Tensor, says: str) -> str:
-    """Images (N, C, S, S) as a grid; image i is said to be "says, i of N"."""
+def sheet(images: Tensor, says: str, columns: int) -> str:
+    """Images (N, C, S, S) as a grid; image i is said to be "says, i of N". A phone has four columns."""
     shown = "".join(picture(image, f"{says}, {i} of {len(images)}") for i, image in enumerate(images, 1))
-    return f'<div class="sheet">{shown}</div>'
+    return f'<div class="dm-sheet" style="--columns: {columns}">{shown}</div>'
 
 
 def row(figures: Sequence[str]) -> str:
     """Figures beside one another, as many as fit."""
-    return f'<div class="row">{"".join(figures)}</div>'
+    return f'<div class="dm-row">{"".join(figures)}</div>'
 
 
 def block(heading: str, content: str, explanation: str = "") -> str:
     """Something to look at: a heading, a sentence on what one sees, and the thing."""
     below = f"<p>{explanation}</p>" if explanation else ""
-    return f'<section class="block"><h3>{escape(heading)}</h3>{below}{content}</section>'
+    return f'<section class="dm-block"><h3>{escape(heading)}</h3>{below}{content}</section>'
 
 
 def heat(values: Tensor) -> np.ndarray:
@@ -79,4 +79,4 @@ def curve(title: str, lines: Sequence[tuple[str, Sequence[float]]], x: str) -> s
         f"</svg>{escape(key.text)}</li>"
         for key in drawn.keys
     )
-    return f'<figure class="chart">{drawn.svg}<ul class="keys">{keys}</ul></figure>'
+    return f'<figure class="chart">{drawn.svg}<ul class="dm-keys">{keys}</ul></figure>'

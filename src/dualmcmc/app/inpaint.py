@@ -18,7 +18,7 @@ COUNT = 8
 STEPS = 300
 """Of the latent chain."""
 LENGTH = 100
-"""Of the latent chain, unless the visitor says otherwise: longer than in training, so that it leaves its first guess."""
+"""Of the latent chain at first: longer than in training, so that it leaves its first guess."""
 
 
 class Completions(NamedTuple):
@@ -68,7 +68,7 @@ def show(found: Completions, steps: int) -> str:
     for name, images in found.stages.items():
         says = f"Stage {name.replace('_', ' ')} of the first completion"
         panels.append(figures.figure(images[0], says, captions[name]))
-    several = figures.sheet(found.pasted, "Completion")
+    several = figures.sheet(found.pasted, "Completion", 4)
     return figures.block("Three stages", figures.row(panels), STAGES_ARE) + figures.block(
         "What may be there", several, COMPLETIONS_ARE
     )
@@ -91,7 +91,7 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             seed = gr.Number(0, label="Seed", info="Another number, other completions.", precision=0, minimum=0)
             with gr.Row():
                 button = gr.Button("Fill in", variant="primary")
-                stop = gr.Button("Stop", variant="stop")
+                stop = gr.Button("Stop")
             status = gr.HTML(working.READY)
         with gr.Column(scale=3, min_width=280):
             shown = gr.HTML(elem_id=f"inpainted-{key}")
@@ -116,13 +116,13 @@ def tab(model: Model, examples: Examples, key: str) -> None:
         under, [given.choice, given.own], mask, queue=False, show_progress="hidden", api_visibility="private"
     )
     inputs = [given.choice, given.own, mask, count, steps, seed]
-    working.on_press(button, stop, work, inputs, status, [shown], f"inpaint_{key}")
+    working.on_press(button, stop, work, inputs, status, shown, key)
 
 
 ABOUT = """### Hide a part, and let the model fill it in
-Choose a picture and paint over what should be hidden. The model never sees what is below the paint: it looks for pictures
-of its own that agree with all the rest."""
-STAGES_ARE = "How the first completion came about. These are the model's own pictures, whole; only their hidden part is used."
+Choose a picture and paint over what should be hidden. The model never sees what is below the paint: it looks for
+pictures of its own that agree with all the rest."""
+STAGES_ARE = "How the first completion came about: the model's own pictures, of which the hidden part is used."
 COMPLETIONS_ARE = (
     "The picture as given, its hidden part filled in: as often as asked, each with other random numbers."
 )

@@ -38,11 +38,11 @@ def between(model: Model, a: Tensor, b: Tensor, points: int, path: str, seed: in
 
 def show(strip: Strip) -> str:
     """The strip, and the curve below it."""
-    page = figures.block("On the way", figures.sheet(strip.images, "On the way"), STRIP)
+    page = figures.block("On the way", figures.sheet(strip.images, "On the way", len(strip.images)), STRIP)
     if strip.log_density is None:
         return page
-    line = figures.curve("Log-density", [("log-density", strip.log_density.tolist())], "picture on the way")
-    return page + figures.block("How likely the model finds them", line, CURVE)
+    line = figures.curve("Log-density", [("log-density", strip.log_density.tolist())], "picture")
+    return page + figures.block("How usual the model finds them", line, CURVE)
 
 
 def tab(model: Model, examples: Examples, key: str) -> None:
@@ -59,7 +59,7 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             seed = gr.Number(0, label="Seed", info="Of the chains that find the codes.", precision=0, minimum=0)
             with gr.Row():
                 button = gr.Button("Go from one to the other", variant="primary")
-                stop = gr.Button("Stop", variant="stop")
+                stop = gr.Button("Stop")
             status = gr.HTML(working.READY)
         with gr.Column(scale=3, min_width=280):
             shown = gr.HTML(elem_id=f"strip-{key}")
@@ -73,11 +73,11 @@ def tab(model: Model, examples: Examples, key: str) -> None:
         yield working.done("Done."), show(between(model, ends[0], ends[1], n, path, number))
 
     inputs = [first.choice, first.own, second.choice, second.own, points, path, seed]
-    working.on_press(button, stop, work, inputs, status, [shown], f"interpolate_{key}")
+    working.on_press(button, stop, work, inputs, status, shown, key)
 
 
 ABOUT = """### From one picture to another
-Both pictures become codes, and the generator draws what lies between them. Fading one photo into another would show two
-ghosts; here every picture on the way should look like one of its kind."""
+Both pictures become codes, and the generator draws what lies between them. Fading one photo into another would
+show two ghosts; here every picture on the way should look like one of its kind."""
 STRIP = "The ends are the model's own versions of your two pictures."
 CURVE = "A dip means that the way leads through pictures that the model finds unusual."

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dualmcmc.app import chain, draw, inpaint, interpolate, picker, reconstruct, score
-from dualmcmc.app.picker import Examples
 from dualmcmc.model import Model
 
 if TYPE_CHECKING:
@@ -17,12 +16,12 @@ class Tab(NamedTuple):
     """A tab, what fills it, and the networks without which it has nothing to show."""
 
     title: str
-    fill: Callable[[Model, Examples, str], None]
+    fill: Callable[..., None]
     needs: tuple[str, ...]
 
 
 TABS = (
-    Tab("Draw", lambda model, _, key: draw.tab(model, key), ()),
+    Tab("Draw", draw.tab, ()),
     Tab("Chain", chain.tab, ()),
     Tab("Reconstruct", reconstruct.tab, ("generator",)),
     Tab("Inpaint", inpaint.tab, ("generator",)),
@@ -44,7 +43,7 @@ def build(models: Sequence[tuple[str, Model]]) -> gr.Blocks:
             choice = gr.Radio(names, value=names[0], label="Model", type="index")
         for i, (name, model) in enumerate(models):
             with gr.Column(visible=i == 0) as group:
-                _tabs(name, model, f"m{i}")
+                _tabs(name, model, f"m{i}", [page.load] if i == 0 else [])
             groups.append(group)
         if len(models) > 1:
             choice.change(
@@ -59,7 +58,8 @@ def build(models: Sequence[tuple[str, Model]]) -> gr.Blocks:
     return page
 
 
-def _tabs(name: str, model: Model, key: str) -> None:
+def _tabs(name: str, model: Model, key: str, opening: Sequence[Any]) -> None:
+    """A model's tabs; on the events of `opening` the first one draws."""
     import gradio as gr
 
     examples = picker.examples(model)
@@ -71,7 +71,8 @@ def _tabs(name: str, model: Model, key: str) -> None:
                 if lacking:
                     gr.Markdown(f"### Not with this model\nIt has no {lacking[0]}, which this needs.")
                 else:
-                    tab.fill(model, examples, f"{tab.title.lower()}_{key}")
+                    own = {"also": opening} if tab.title == "Draw" else {"examples": examples}
+                    tab.fill(model, key=f"{tab.title.lower()}_{key}", **own)
 
 
 def _about(name: str, model: Model) -> str:
@@ -79,16 +80,14 @@ def _about(name: str, model: Model) -> str:
 
     images, numbers = model.config.images, model.trio.latent_dim
     colours = "in grey" if images.channels == 1 else "in colour"
-    learned = (
-        f"It learned from {escape(model.config.data)}: pictures of {images.size}×{images.size} pixels {colours}"
-    )
-    code = f", each of which it can describe by {numbers} numbers" if model.has("generator") else ""
-    return f'<p class="about"><b>{escape(name)}</b> {learned}{code}.</p>'
+    learned = f"has learned from {escape(model.config.data)}, {images.size}×{images.size} pixels {colours}"
+    code = f"; it describes a picture by {numbers} numbers" if model.has("generator") else ""
+    return f'<p class="dm-about"><b>{escape(name)}</b> {learned}{code}.</p>'
 
 
-HEADING = """<header class="heading"><h1>dualmcmc</h1>
-<p>An <b>energy-based model</b> has learned which pictures are usual. Here it draws new ones, explains yours, fills in what
-is hidden and says what is odd. Everything is computed on this machine.</p></header>"""
+HEADING = """<header class="dm-heading"><h1>dualmcmc</h1>
+<p>An <b>energy-based model</b> has learned which pictures are usual. Here it draws new ones, explains yours,
+fills in what is hidden and says what is odd. Everything is computed on this machine.</p></header>"""
 
 
 def looks() -> dict[str, Any]:
@@ -97,10 +96,16 @@ def looks() -> dict[str, Any]:
 
     import gradio as gr
 
-    theme = gr.themes.Soft(
+    theme = gr.themes.Default(
         primary_hue="orange",
         neutral_hue="stone",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
+    ).set(
+        # White on the hue's 500 and grey on white are too faint to read for many.
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
     )
     return {"theme": theme, "css": Path(__file__).with_name("style.css").read_text(encoding="utf-8")}

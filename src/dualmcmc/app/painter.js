@@ -1,7 +1,7 @@
 // A mask of size x size cells over props.picture. props.value holds it as text, 1 for each hidden cell.
 const canvas = element.querySelector('canvas');
-const brush = element.querySelector('.brush');
-const erase = element.querySelector('.erase');
+const brush = element.querySelector('.dm-brush');
+const erase = element.querySelector('.dm-erase');
 const size = props.size, side = Math.max(1, Math.round(448 / size));
 const picture = new Image();
 let hidden = [...props.value].map(Number), at = [size >> 1, size >> 1], before = null;

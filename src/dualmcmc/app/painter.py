@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import gradio as gr
 
 TEMPLATE = """
-<div class="painter">
-  <p id="${name}-how">Paint over what should be hidden: with the mouse or a finger, or with the arrow keys and space.</p>
-  <canvas tabindex="0" role="application" aria-label="Mask over the picture" aria-describedby="${name}-how"></canvas>
-  <div class="tools">
-    <label>Brush width, in pixels <input type="range" class="brush" min="1" step="1"></label>
-    <label><input type="checkbox" class="erase"> Erase</label>
+<div class="dm-painter">
+  <p id="${name}-how">Paint over what should be hidden: with mouse or finger, or with arrow keys and space.</p>
+  <canvas tabindex="0" role="application" aria-label="Mask over the picture" aria-describedby="${name}-how">
+  </canvas>
+  <div class="dm-tools">
+    <label>Brush width, in pixels <input type="range" class="dm-brush" min="1" step="1"></label>
+    <label><input type="checkbox" class="dm-erase"> Erase</label>
     <button type="button" data-mask="none">Clear</button>
     <button type="button" data-mask="top">Hide the top half</button>
     <button type="button" data-mask="centre">Hide the middle</button>

@@ -27,7 +27,7 @@ SHOWN = 8
 """Examples."""
 KEPT = 3600
 """Seconds for which a visitor's own pictures are kept after the last one came."""
-TEMPLATE = '<fieldset class="picker"><legend>${legend}</legend><div class="tray">${tray}</div></fieldset>'
+TEMPLATE = '<fieldset class="dm-picker"><legend>${legend}</legend><div class="dm-tray">${tray}</div></fieldset>'
 
 
 class Examples(NamedTuple):
@@ -45,7 +45,7 @@ class Picker(NamedTuple):
 
 
 def examples(model: Model) -> Examples:
-    """Held-out digits for a model of digits, as these are embedded; for any other, pictures that it draws itself."""
+    """Held-out digits for a model of digits, as these are embedded; for any other, pictures of its own."""
     from dualmcmc import data
 
     if data.parse(model.config.data).place == "digits":
@@ -72,7 +72,8 @@ def tray(examples: Examples, own: Sequence[Upload], name: str, number: int) -> s
     shown = [(pixels, f"{examples.kind} {i}") for i, pixels in enumerate(examples.pixels, 1)]
     shown += [(upload.pixels, f"Your {upload.name}") for upload in own]
     return "".join(
-        f'<label><input type="radio" name="{name}" value="{i}"{" checked" if i == number else ""}>'
+        f'<label><input type="radio" name="{name}" value="{i}" aria-label="{escape(says)}"'
+        f"{' checked' if i == number else ''}>"
         f"{figures.picture(pixels, says)}</label>"
         for i, (pixels, says) in enumerate(shown)
     )

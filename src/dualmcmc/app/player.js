@@ -1,10 +1,10 @@
 // The slider shows the frame of its step in every stack; a shorter chain waits at its end. Play moves the slider.
-const bar = element.querySelector('.player');
+const bar = element.querySelector('.dm-player');
 const slider = bar.querySelector('input');
-const play = bar.querySelector('.play');
+const play = bar.querySelector('.dm-play');
 let timer = null;
 
-const stacks = () => [...element.querySelectorAll('.frames')].map(stack => [...stack.children]);
+const stacks = () => [...element.querySelectorAll('.dm-frames')].map(stack => [...stack.children]);
 
 function show(step) {
   for (const frames of stacks()) {
@@ -26,7 +26,7 @@ function begin() {
   pause();
   slider.max = last;
   bar.hidden = last === 0;
-  show(0);
+  show(last);  // where most has changed
 }
 
 slider.addEventListener('input', () => { pause(); show(Number(slider.value)); });

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     import gradio as gr
 
 TEMPLATE = """
-<div class="player" hidden>
-  <button type="button" class="play">Play</button>
+<div class="dm-player" hidden>
+  <button type="button" class="dm-play">Play</button>
   <label>Step <input type="range" min="0" max="0" value="0" step="1"> <output>0</output></label>
 </div>
-<div class="shown">${value}</div>
+<div class="dm-shown">${value}</div>
 """
 
 

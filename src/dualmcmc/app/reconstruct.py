@@ -18,7 +18,7 @@ STEPS = 300
 
 
 class Reconstruction(NamedTuple):
-    """Images (1, C, S, S) in [-1, 1]: the given one, g of the first guess of its code, g after the latent chain."""
+    """Images (1, C, S, S) in [-1, 1]: the given one, g of the first guess, g after the latent chain."""
 
     given: Tensor
     guessed: Tensor
@@ -77,7 +77,7 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             seed = gr.Number(0, label="Seed", info="Of the chain's noise.", precision=0, minimum=0)
             with gr.Row():
                 button = gr.Button("Reconstruct", variant="primary")
-                stop = gr.Button("Stop", variant="stop")
+                stop = gr.Button("Stop")
             status = gr.HTML(working.READY)
         with gr.Column(scale=3, min_width=280):
             shown = gr.HTML(elem_id=f"reconstructed-{key}")
@@ -89,10 +89,10 @@ def tab(model: Model, examples: Examples, key: str) -> None:
         yield working.done("Done."), show(model, reconstruct(model, image, number, k), k)
 
     working.on_press(
-        button, stop, work, [given.choice, given.own, steps, seed], status, [shown], f"reconstruct_{key}"
+        button, stop, work, [given.choice, given.own, steps, seed], status, shown, f"reconstruct_{key}"
     )
 
 
 ABOUT = """### A picture as a few numbers, and back
-The **inference network** guesses the code of a picture at a glance; the **latent chain** improves the guess, step by step.
-The **generator** draws the picture again from the code."""
+The **inference network** guesses the code of a picture at a glance; the **latent chain** improves the guess, step
+by step. The **generator** draws the picture again from the code."""

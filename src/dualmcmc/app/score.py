@@ -53,7 +53,7 @@ def _maps(model: Model, x: Tensor, seed: int, keys: range) -> dict[str, Tensor]:
 
 
 def odd_ones(examples: Examples) -> list[Upload]:
-    """Four examples, and three pictures that are none of their kind: noise, one example inverted, one in stripes."""
+    """Four examples, and three pictures that are none of their kind: noise, an inverted and a striped one."""
     first = [Upload(f"{examples.kind.lower()} {i + 1}", examples.pixels[i]) for i in range(4)]
     noise = np.random.default_rng(0).integers(0, 256, examples.pixels[0].shape, dtype=np.uint8)
     striped = examples.pixels[2].copy()
@@ -77,21 +77,27 @@ def _card(one: Scored) -> str:
     captions = {"miss": "what it cannot redraw", "pull": "what it would change"}
     for kind, values in one.maps.items():
         panels.append(figures.figure(figures.heat(values), f"{one.upload.name}: {captions[kind]}", captions[kind]))
-    rank = number(one.percentile) if one.percentile >= 0.1 else "less than 0.1"
+    rank = _percent(one.percentile)
     meter = f'<meter min="0" max="100" value="{one.percentile:.1f}" aria-label="percentile of {name}"></meter>'
     error = "" if np.isnan(one.error) else f"<li>reconstruction error {number(one.error)}</li>"
     return (
-        f'<article class="card"><h4>{name}</h4>{figures.row(panels)}<div>{meter}'
+        f'<article class="dm-card"><h4>{name}</h4>{figures.row(panels)}<div>{meter}'
         f"<p>More usual than <b>{rank} %</b> of the training pictures.</p>"
         f"<ul><li>log-density {number(one.log_density)}</li>{error}</ul></div></article>"
     )
+
+
+def _percent(percentile: float) -> str:
+    if percentile < 0.1:
+        return "less than 0.1"
+    return f"{percentile:.1f}" if percentile < 10 or percentile > 99 else f"{percentile:.0f}"
 
 
 def tray(pictures: Sequence[Upload]) -> str:
     """The pictures that would be scored."""
     if not pictures:
         return "<p>No pictures yet.</p>"
-    return f'<div class="tray">{"".join(figures.picture(one.pixels, one.name) for one in pictures)}</div>'
+    return f'<div class="dm-tray">{"".join(figures.picture(one.pixels, one.name) for one in pictures)}</div>'
 
 
 def tab(model: Model, examples: Examples, key: str) -> None:
@@ -114,7 +120,7 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             seed = gr.Number(0, label="Seed", info="Of the reconstruction's chain.", precision=0, minimum=0)
             with gr.Row():
                 button = gr.Button("Score", variant="primary")
-                stop = gr.Button("Stop", variant="stop")
+                stop = gr.Button("Stop")
             status = gr.HTML(working.READY)
             pictures = gr.State(start, time_to_live=KEPT)
         with gr.Column(scale=3, min_width=280):
@@ -137,17 +143,17 @@ def tab(model: Model, examples: Examples, key: str) -> None:
     clear.click(
         lambda: (working.READY, [], tray([])), None, [sent, pictures, shelf], api_visibility="private", **how
     )
-    working.on_press(button, stop, work, [pictures, seed], status, [shown], f"score_{key}")
+    working.on_press(button, stop, work, [pictures, seed], status, shown, key)
 
 
 ABOUT = """### How usual is a picture?
-The energy network gives every picture a score. By itself the number says little, so it is compared with the scores of the
-training pictures: below a few percent, a picture is unlike what the model has learned. Send some, or try those that are
-here."""
+The energy network gives every picture a score. By itself the number says little, so it is compared with the scores
+of the training pictures: below a few percent, a picture is unlike what the model has learned. Send some, or try
+those that are here."""
 UNKNOWN = """### How usual is a picture?
-This model holds no scores of its training pictures, so there is nothing to compare with. `model.calibrate(images)` finds
-them, and `save_pretrained` keeps them."""
+This model holds no scores of its training pictures, so there is nothing to compare with. `model.calibrate(images)`
+finds them, and `save_pretrained` keeps them."""
 RANKING = (
-    "Bright spots show where a picture surprises: what the model cannot redraw from a code, and which pixels it would "
-    "change to make the picture more usual. Unseen pictures score a little lower than training pictures of the same kind."
+    "Bright spots show where a picture surprises: what the model cannot redraw from a code, and which pixels it "
+    "would change to make the picture more usual. Unseen pictures score a little lower than training pictures."
 )

@@ -1,6 +1,6 @@
 """The server of the page: an address of this machine, a port that is free, and nothing from or to anywhere else.
 
-The policy that every answer carries lets a browser load and send to this server only, whatever gradio would ask for.
+The policy that every answer carries lets a browser load from and send to this server only, whatever gradio asks.
 Uploads lie in a folder of this process, for about a minute each, and are gone with it.
 """
 
@@ -51,7 +51,7 @@ def listen(host: str, port: int | None) -> socket.socket:
             if error.errno != errno.EADDRINUSE:
                 reason = error.strerror or error
                 raise InputError(
-                    f"{host} port {tried} cannot be used ({reason}): give others with --host, --port"
+                    f"{host} port {tried} cannot be used ({reason}): try another --host or --port"
                 ) from None
         else:
             return door

@@ -58,9 +58,7 @@ def _decoded(path: Path, rule: Images) -> np.ndarray:
     try:
         encoded = content(path, BYTES)
     except OSError as error:
-        raise InputError(
-            f"the file cannot be read ({error.strerror or error}): send it again, or another"
-        ) from None
+        raise InputError(f"the file cannot be read ({error.strerror or error}): send another") from None
     return decode(encoded, rule, most=PIXELS)
 
 

@@ -6,7 +6,7 @@ cut into pieces of about half a second, and ends with the piece that is being co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from html import escape
 from time import monotonic
@@ -23,12 +23,13 @@ MOST = 64
 """Images in a piece."""
 SEED = (1 << 53) - 1
 """The largest seed: beyond, a browser's numbers have gaps."""
-READY = '<p class="status" role="status"></p>'
-STOPPED = '<p class="status" role="status">Stopped.</p>'
+SCROLL = "() => { if (innerWidth < 640) document.getElementById('%s').scrollIntoView({behavior: 'smooth'}); }"
+READY = '<p class="dm-status" role="status"></p>'
+STOPPED = '<p class="dm-status" role="status">Stopped.</p>'
 
 
 def pieces(n: int) -> Iterator[range]:
-    """range(n) in parts: the first holds one image, each other as many as take `SECONDS`, by the last one's time."""
+    """range(n) in parts: the first holds one image, any other as many as take `SECONDS`, going by the last one."""
     first, size = 0, 1
     while first < n:
         started = monotonic()
@@ -41,17 +42,17 @@ def pieces(n: int) -> Iterator[range]:
 def progress(done: int, total: int, what: str = "pictures") -> str:
     """The status line of work under way, with a bar."""
     bar = f'<progress max="{total}" value="{done}" aria-label="progress"></progress>'
-    return f'<p class="status" role="status">{bar} {done} of {total} {what}</p>'
+    return f'<p class="dm-status" role="status">{bar} {done} of {total} {what}</p>'
 
 
 def done(text: str) -> str:
     """The status line of finished work."""
-    return f'<p class="status" role="status">{escape(text)}</p>'
+    return f'<p class="dm-status" role="status">{escape(text)}</p>'
 
 
 def bad(text: str) -> str:
     """The status line of what cannot be used."""
-    return f'<p class="status bad" role="alert">{escape(text)}</p>'
+    return f'<p class="dm-status dm-bad" role="alert">{escape(text)}</p>'
 
 
 def whole(value: Any, name: str, low: int, high: int) -> int:
@@ -96,17 +97,27 @@ def on_press(
     work: Callable[..., Iterator[tuple[Any, ...]]],
     inputs: list[Any],
     status: gr.HTML,
-    outputs: list[Any],
+    shown: gr.HTML,
     name: str,
+    *,
+    also: Sequence[Any] = (),
 ) -> None:
-    """`work` when `button` is pressed, until it ends or `stop` is; it yields the status line and the outputs."""
-    event = button.click(
-        saying(work, len(outputs)),
+    """`work` when `button` is pressed, or on the events of `also`, until it ends or `stop` is pressed.
+
+    It yields the status line and what is shown.
+    """
+    import gradio as gr
+
+    event = gr.on(
+        [button.click, *also],
+        saying(work, 1),
         inputs,
-        [status, *outputs],
+        [status, shown],
         api_name=name,
         concurrency_id="model",  # of all tabs, models and visitors: one at a time
         concurrency_limit=1,
         show_progress="hidden",
     )
     stop.click(lambda: STOPPED, None, status, cancels=[event], queue=False, api_visibility="private")
+    # On a phone results lie below the controls: whoever has pressed the button wants to see them.
+    button.click(None, None, None, js=SCROLL % shown.elem_id, api_visibility="private")

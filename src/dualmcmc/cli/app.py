@@ -27,7 +27,7 @@ class App:
     """
 
     runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN ...")] = ()
-    """Run folders, model folders or names of bundled models; several can be chosen from. Default: the bundled ones."""
+    """Run folders, model folders, names of bundled models; the page offers a choice. Default: the bundled ones."""
     host: str = "127.0.0.1"
     """Address to serve at; 0.0.0.0 lets everybody in the network in, who may then use this machine's time."""
     port: int | None = None
