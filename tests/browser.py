@@ -1,4 +1,4 @@
-"""A real browser, where there is one: headless Chromium through ChromeDriver's own protocol."""
+"""The app in a process of its own; a real browser, where there is one: Chromium by ChromeDriver's protocol."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,4 +113,20 @@ def opened(count: int = 1) -> Iterator[list[Browser]]:
         finally:
             for one in browsers:
                 one.call(one.session, "DELETE")
+            it.terminate()
+
+
+@contextmanager
+def serving(runs: Sequence[Path], log: Path) -> Iterator[str]:
+    """The address of `dualmcmc app RUN ...`, served by a process that writes all it says to `log`."""
+    command = [sys.executable, "-m", "dualmcmc", "app", *map(str, runs), "--device", "cpu"]
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as it:
+        try:
+            end = time.monotonic() + 120
+            while not (found := re.search(r"page is at (\S+)", log.read_text())):
+                assert it.poll() is None, log.read_text()
+                assert time.monotonic() < end, "the app did not start"
+                time.sleep(0.1)
+            yield found[1]
+        finally:
             it.terminate()
