@@ -36,8 +36,9 @@ def score(model: Model, pictures: Sequence[Upload], seed: int) -> Iterator[list[
         x = to_float(np.stack([pictures[i].pixels for i in part])).to(model.device)
         scores, maps = model.score(x, seed=seed, keys=part), _maps(model, x, seed, part)
         for j, i in enumerate(part):
-            values = [float(column[j]) for column in scores]
-            seen.append(Scored(pictures[i], *values, {name: rows[j] for name, rows in maps.items()}))
+            usual, error, percentile = (float(column[j]) for column in scores)
+            own = {name: rows[j] for name, rows in maps.items()}
+            seen.append(Scored(pictures[i], usual, error, percentile, own))
         yield sorted(seen, key=lambda one: one.log_density)
 
 
