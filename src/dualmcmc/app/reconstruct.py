@@ -88,9 +88,7 @@ def tab(model: Model, examples: Examples, key: str) -> None:
         yield working.progress(0, 1), ""
         yield working.done("Done."), show(model, reconstruct(model, image, number, k), k)
 
-    working.on_press(
-        button, stop, work, [given.choice, given.own, steps, seed], status, shown, f"reconstruct_{key}"
-    )
+    working.on_press(button, stop, work, [given.choice, given.own, steps, seed], status, shown, key)
 
 
 ABOUT = """### A picture as a few numbers, and back
