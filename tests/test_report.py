@@ -14,10 +14,10 @@ from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+from browser import Browser, opened
 from PIL import Image
 from tiny import tiny
 
@@ -754,54 +754,10 @@ def test_the_report_needs_no_torch(tmp_path: Path) -> None:
 # -- a real browser, where there is one ------------------------------------------------------------
 
 
-class Browser:
-    """Headless Chromium through ChromeDriver's own protocol."""
-
-    FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-
-    def __init__(self, address: str, chromium: str) -> None:
-        self.address = address
-        logs = {"browser": "ALL", "performance": "ALL"}
-        options = {"binary": chromium, "args": [*self.FLAGS, "--disable-component-update", "--disable-sync"]}
-        wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logs}}
-        self.session = "/session/" + self.call("/session", capabilities=wanted)["sessionId"]
-
-    def call(self, path: str, method: str = "POST", **body: Any) -> Any:
-        headers = {"Content-Type": "application/json"}
-        data = json.dumps(body).encode() if method == "POST" else None
-        with urlopen(Request(self.address + path, data, headers, method=method), timeout=60) as answer:
-            return json.load(answer)["value"]
-
-    def run(self, script: str) -> Any:
-        return self.call(f"{self.session}/execute/sync", script=script, args=[])
-
-    def command(self, name: str, **parameters: Any) -> Any:
-        return self.call(f"{self.session}/goog/cdp/execute", cmd=name, params=parameters)
-
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.call(f"{self.session}/se/log", type=kind)
-        return entries
-
-
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    driver = shutil.which("chromedriver")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not driver or not chromium:
-        pytest.skip("needs chromium and chromedriver")
-    with subprocess.Popen(
-        [driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as it:
-        try:
-            assert it.stdout
-            started = next(filter(None, (re.search(r"successfully on port (\d+)", line) for line in it.stdout)))
-            opened = Browser(f"http://127.0.0.1:{started[1]}", chromium)
-            try:
-                yield opened
-            finally:
-                opened.call(opened.session, "DELETE")
-        finally:
-            it.terminate()
+    with opened() as (one,):
+        yield one
 
 
 @pytest.mark.parametrize("width", [390, 1200])
@@ -814,10 +770,9 @@ def test_a_browser_shows_it_without_an_error_a_request_or_sideways_scrolling(
     size = {"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": phone}
     browser.command("Emulation.setDeviceMetricsOverride", **size)
     place = (tmp_path / "r.html").as_uri()
-    browser.call(f"{browser.session}/url", url=place)
+    browser.go(place)
     assert browser.log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    asked = browser.requests()
     assert place in asked
     assert all(url == place or url.startswith("data:") for url in asked)
     assert browser.run("return [...document.images].every(image => image.complete && image.naturalWidth > 0)")
@@ -828,5 +783,5 @@ def test_a_browser_shows_it_without_an_error_a_request_or_sideways_scrolling(
     # The same page with a picture from elsewhere: the policy stops it, and the log that was empty says so.
     html = (tmp_path / "r.html").read_text().replace("<main>", '<main><img src="http://127.0.0.1:9/x.png">')
     (tmp_path / "r.html").write_text(html)
-    browser.call(f"{browser.session}/url", url=place)
+    browser.go(place)
     assert any("Content Security Policy" in entry["message"] for entry in browser.log("browser"))

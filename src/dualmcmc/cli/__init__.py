@@ -25,6 +25,7 @@ VERBS = {
     "score": ("score", "how usual images are: score RUN --data REF [--out scores.csv] [--heatmap FOLDER]"),
     "evaluate": ("evaluate", "what the paper measures: evaluate RUN [--tasks ...] [--data REF]"),
     "compare": ("compare", "methods under one budget, in one table: compare PRESET --methods ... [--budget 10m]"),
+    "app": ("app", "a local page in the browser: draw, inpaint, reconstruct, score: app [RUN ...]"),
     "report": ("report", "one self-contained HTML file: report RUN ... [--out FILE]"),
     "reproduce": ("reproduce", "the paper's tables and figures, its numbers beside ours: reproduce TABLE"),
     "doctor": ("doctor", "is this machine, and is this run, in order: doctor [RUN]"),

@@ -35,12 +35,13 @@ def extensions() -> frozenset[str]:
     return frozenset(extension for extension, name in known.items() if name in formats())
 
 
-def decode(content: bytes | np.ndarray, rule: Images) -> np.ndarray:
+def decode(content: bytes | np.ndarray, rule: Images, *, most: int = limits.PICTURE_PIXELS) -> np.ndarray:
     """A training image, uint8 (size, size, channels).
 
     Arguments:
         content: an encoded file, or uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
         rule: what the image becomes.
+        most: pixels that are decoded.
 
     Raises:
         InputError: why it cannot be read, without its name, which the caller knows.
@@ -51,14 +52,14 @@ def decode(content: bytes | np.ndarray, rule: Images) -> np.ndarray:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             if isinstance(content, np.ndarray):
-                _check_pixels(*content.shape[:2])
+                _check_pixels(*content.shape[:2], most=most)
                 return fit(Image.fromarray(content[..., 0] if content.shape[2:] == (1,) else content), rule)
             if len(content) > limits.PICTURE_BYTES:
                 raise InputError(f"the picture has {len(content):,} bytes, more than {limits.PICTURE_BYTES:,}")
             with Image.open(io.BytesIO(content), formats=formats()) as image:
-                check_pixels(image)
+                check_pixels(image, most)
                 image.load()
-                check_pixels(image)  # some formats hold pictures of other sizes than they say at first
+                check_pixels(image, most)  # some formats hold pictures of other sizes than they say at first
                 return fit(image, rule)
         except InputError:
             raise
@@ -72,15 +73,15 @@ def decode(content: bytes | np.ndarray, rule: Images) -> np.ndarray:
             raise InputError(f"the picture cannot be decoded ({reason})") from error
 
 
-def check_pixels(image: Image.Image) -> None:
-    """Refuses a picture of more pixels than are decoded (`limits.PICTURE_PIXELS`), before it is.
+def check_pixels(image: Image.Image, most: int = limits.PICTURE_PIXELS) -> None:
+    """Refuses a picture of more than `most` pixels, before it is decoded.
 
     Raises:
         InputError: saying how many there are.
     """
-    _check_pixels(image.height, image.width)
+    _check_pixels(image.height, image.width, most)
 
 
-def _check_pixels(height: int, width: int) -> None:
-    if height * width > limits.PICTURE_PIXELS:
-        raise InputError(f"the picture is {width}x{height}, more than {limits.PICTURE_PIXELS:,} pixels")
+def _check_pixels(height: int, width: int, most: int) -> None:
+    if height * width > most:
+        raise InputError(f"the picture is {width}x{height}, more than {most:,} pixels")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dualmcmc.densities import at_least_float32
-from dualmcmc.networks.layers import FullConv2d, halvings, use_channels_last
+from dualmcmc.networks.layers import FullConv2d, drawn, halvings, use_channels_last
 from dualmcmc.precision import without_autocast
 
 
@@ -43,7 +43,7 @@ class Inference(nn.Module):
         self.mean = FullConv2d(c_in, latent_dim, start)
         self.log_variance = FullConv2d(c_in, latent_dim, start)
         self.num_features = c_in
-        for module in self.modules():
+        for module in drawn(self):
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)
         use_channels_last(self.trunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -33,6 +34,14 @@ def normalisation(kind: Norm, channels: int) -> nn.Module:
 def use_channels_last(net: nn.Module) -> None:
     """Lays kernels out for 3x3 and strided convolutions, which run faster so on CPUs and GPUs; in place."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def drawn(net: nn.Module) -> Iterable[nn.Module]:
+    """The modules whose weights are to be drawn: none on the meta device, where there is nothing to fill.
+
+    A normal draw there would import torch's compiler, seconds in every command that loads a model.
+    """
+    return () if any(p.is_meta for p in net.parameters()) else net.modules()
 
 
 def squeezed(out: Tensor) -> Tensor:

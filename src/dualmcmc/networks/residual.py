@@ -26,6 +26,7 @@ from dualmcmc.densities import at_least_float32
 from dualmcmc.networks.layers import (
     Norm,
     PooledConv2d,
+    drawn,
     halvings,
     normalisation,
     squeezed,
@@ -41,7 +42,7 @@ def _widths(size: int, width: int) -> list[int]:
 
 
 def _xavier(net: nn.Module) -> None:
-    for module in net.modules():
+    for module in drawn(net):
         if isinstance(module, nn.Conv2d | PooledConv2d):
             nn.init.xavier_normal_(module.weight)
         elif isinstance(module, nn.BatchNorm2d):

@@ -20,6 +20,7 @@ from dualmcmc.networks.layers import (
     FullConv2d,
     FullConvTranspose2d,
     Norm,
+    drawn,
     halvings,
     normalisation,
     squeezed,
@@ -29,7 +30,7 @@ from dualmcmc.precision import without_autocast
 
 
 def _small_normal(net: nn.Module) -> None:
-    for module in net.modules():
+    for module in drawn(net):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
         elif isinstance(module, nn.BatchNorm2d):
