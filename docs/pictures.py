@@ -1,4 +1,4 @@
-"""Makes the pictures of ebm.md and tuning.md anew, with a run of the digits preset: about four minutes on one thread.
+"""Makes the pictures of ebm.md and tuning.md anew, with a run of the digits preset; minutes on one thread.
 
     dualmcmc train digits --out runs/demo
     python docs/pictures.py runs/demo
@@ -71,12 +71,11 @@ def of_digits(run: Path) -> None:
     x = heldout.tensor(range(len(heldout)))
     some = x[:COLUMNS]
     noise = [model.reconstruct(some, start="prior", steps=steps) for steps in (0, 10)]
-    save_rows(
-        HERE / "latent-chain.png", [some, model.reconstruct(some, steps=0), model.reconstruct(some), *noise]
-    )
+    save_rows(HERE / "latent-chain.png", [some, model.reconstruct(some, steps=0), model.reconstruct(some), *noise])
     small(HERE / "latent-chain.png")
 
-    shuffled = some.flatten(1)[:, torch.randperm(64, generator=torch.Generator().manual_seed(0))].reshape(some.shape)
+    places = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    shuffled = some.flatten(1)[:, places].reshape(some.shape)
     order = model.log_density(x).argsort()
     rows = [x[order[-COLUMNS:]], x[order[:COLUMNS]], -some, shuffled]
     save_rows(HERE / "scores.png", rows)
@@ -85,7 +84,7 @@ def of_digits(run: Path) -> None:
 
 
 def of_a_divergence() -> None:
-    """divergence.png: a run whose energy learns a hundred times too fast, to its end; and chains before and after."""
+    """divergence.png: a run whose energy learns a hundred times too fast, and its chains before and after."""
     base = presets.preset("digits", "short_run")
     chain = Chain(steps=2, step=2**0.5, temperature=5e-5)
     config = replace(
@@ -127,6 +126,7 @@ def grid(images: Tensor, columns: int = 6) -> Tensor:
 
 
 def main() -> None:
+    """All of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run of the digits preset")
     run = parser.parse_args().run

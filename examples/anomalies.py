@@ -26,7 +26,7 @@ def threshold(scores: torch.Tensor, fpr: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run, a model folder, or a hub id")
-    parser.add_argument("--normal", required=True, help="normal images that training has not seen: a data reference")
+    parser.add_argument("--normal", required=True, help="a data reference: normal images, not trained on")
     parser.add_argument("--odd", help="images to judge; without it the normal ones upside down in brightness")
     parser.add_argument("--fpr", type=float, default=0.05, help="share of normal images that may be called odd")
     options = parser.parse_args()

@@ -6,9 +6,9 @@
     generator   codes (B, d) to images (B, C, S, S)
     inference   images (B, C, S, S) to mean and log variance of codes, both (B, d)
 
-No network may couple the images of a batch (BatchNorm does, GroupNorm does not), or noise and results would depend
-on neighbours. A run folder, `--resume` and `from_pretrained` need the networks that config.json describes; with your
-own, the loop below is the training, and `torch.save(trio.state_dict(), ...)` keeps the weights.
+No network may couple the images of a batch (BatchNorm does, GroupNorm does not), or results would depend on
+neighbours. Run folders and `from_pretrained` need the networks that config.json describes; with your own, the loop
+below is the training, and safetensors' `save_file(trio.state_dict(), "mine.safetensors")` keeps the weights.
 """
 
 from __future__ import annotations

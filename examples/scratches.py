@@ -21,7 +21,7 @@ from dualmcmc.pictures import save_rows
 
 
 def scratches(n: int, size: int, *, seed: int) -> torch.Tensor:
-    """Which pixels are scratched: bool (n, 1, size, size), two lines across each image, a tenth of its side wide."""
+    """Which pixels are: bool (n, 1, size, size), two lines across each image, a tenth of its side wide."""
     rng = np.random.default_rng(seed)
     masks = []
     for _ in range(n):

@@ -4,9 +4,9 @@
     torchrun --nproc_per_node 2 examples/several_processes.py --out runs/two --like runs/one
     accelerate launch --num_processes 2 --cpu examples/several_processes.py --out runs/three --like runs/one
 
-There is nothing to do for it in the program: `Trainer` finds the processes that it was started among, each takes its
-share of the batch, and noise belongs to places of the global batch. Losses agree up to the rounding of sums; later,
-networks drift apart as rounding grows (docs/recovery.md).
+There is nothing to do for it in the program: `Trainer` finds the processes that it was started among, each takes
+its share of the batch, and noise belongs to places of the global batch. Losses agree up to the rounding of sums;
+later, networks drift apart as rounding grows (docs/recovery.md).
 """
 
 from __future__ import annotations
