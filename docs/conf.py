@@ -20,8 +20,6 @@ release = version = dualmcmc.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "plain_docstrings", "repository_links"]
 exclude_patterns = ["_build"]
-# Until their branches are merged: start, ebm, tuning, reproducing, adding, examples, app, sharing, releasing.
-suppress_warnings = ["toc.not_readable"]
 
 myst_heading_anchors = 4  # anchors of headings as a code host makes them
 highlight_language = "none"

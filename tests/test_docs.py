@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dualmcmc import Trainer, cli, presets
+from dualmcmc import cli, presets
 from dualmcmc.cli.train import _options as train_options
 from dualmcmc.methods import METHODS
 from dualmcmc.settings import Config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-PAGES = ("start", "ebm", "app", "examples", "sharing", "tuning", "adding", "reproducing")
-AT_MERGE = {f"docs/{page}.md" for page in PAGES}
-"""Pages that other changes of this issue bring."""
 
 
 def _blocks(language: str) -> list[str]:
@@ -35,8 +30,6 @@ def test_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """In an empty folder; the samples' shape comments are asserted too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(presets.PRESETS, "digits", _short(presets.PRESETS["digits"]))
-    if not (ROOT / "src" / "dualmcmc" / "bundled" / "digits").is_dir():  # at merge it is
-        Trainer(presets.preset("digits"), "digits", quiet=True).train()
     names: dict[str, object] = {}
     claims = []
     for block in _blocks("python"):
@@ -68,7 +61,7 @@ def test_readme_names_every_verb_and_every_make_target_there_is() -> None:
 
 def test_readmes_links_and_pictures_exist() -> None:
     for place in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / place).is_file() or place in AT_MERGE, place
+        assert (ROOT / place).is_file(), place
 
 
 def test_readmes_table_of_methods_holds_every_method_and_figures_of_the_results() -> None:
