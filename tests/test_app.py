@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import re
 import socket
 import struct
@@ -21,6 +22,10 @@ import torch
 from browser import serving
 from PIL import Image
 from tiny import train
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import uploads as malformed
 
 from dualmcmc import Model, cli
 from dualmcmc.app import chain, draw, figures, inpaint, interpolate, picker, reconstruct, score, uploads, working
@@ -358,6 +363,17 @@ def test_a_long_name_keeps_its_end() -> None:
     short = uploads.shortened("x" * 300 + ".jpeg")
     assert len(short) == uploads.NAME
     assert short.endswith("….jpeg"[1:])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in malformed.KINDS if kind != "as large as is taken"])
+def test_what_the_benchmark_sends_is_refused_in_a_sentence_or_taken(kind: str, tmp_path: Path) -> None:
+    dice = random.Random(3)
+    for _ in range(4):
+        sent = malformed.KINDS[kind](dice)
+        pictures, complaints = uploads.read([put(tmp_path, sent.name, sent.content)], GREY)
+        assert len(pictures) + len(complaints) == 1
+        assert sent.taken is None or sent.taken == bool(pictures), complaints
+        assert not complaints or "\n" not in complaints[0]
 
 
 # -- the page and the command ---------------------------------------------------------------------------

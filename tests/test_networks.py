@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -129,3 +133,10 @@ def test_presets_build_what_they_say(name: str) -> None:
     assert x.shape[1:] == (config.images.channels, config.images.size, config.images.size)
     assert energy(x).shape == (2,)
     assert inference(x)[0].shape == z.shape
+
+
+def test_loading_a_model_does_not_import_torchs_compiler(trained: Path) -> None:
+    """Seconds of every command: shapes are checked on the meta device, where no weight is to be drawn."""
+    script = "import sys; from dualmcmc import Model; Model.from_pretrained(sys.argv[1]).sample(1)"
+    script += "; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script, str(trained)], check=False).returncode == 0

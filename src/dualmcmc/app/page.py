@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dualmcmc.app import chain, draw, inpaint, interpolate, picker, reconstruct, score
@@ -76,11 +78,11 @@ def _tabs(name: str, model: Model, key: str, opening: Sequence[Any]) -> None:
 
 
 def _about(name: str, model: Model) -> str:
-    from html import escape
-
     images, numbers = model.config.images, model.trio.latent_dim
     colours = "in grey" if images.channels == 1 else "in colour"
-    learned = f"has learned from {escape(model.config.data)}, {images.size}×{images.size} pixels {colours}"
+    learned = (
+        f"has learned from {escape(Path(model.config.data).name)}, {images.size}×{images.size} pixels {colours}"
+    )
     code = f"; it describes a picture by {numbers} numbers" if model.has("generator") else ""
     return f'<p class="dm-about"><b>{escape(name)}</b> {learned}{code}.</p>'
 
@@ -92,8 +94,6 @@ fills in what is hidden and says what is odd. Everything is computed on this mac
 
 def looks() -> dict[str, Any]:
     """Theme and style: the system's fonts, nothing from elsewhere."""
-    from pathlib import Path
-
     import gradio as gr
 
     theme = gr.themes.Default(

@@ -61,9 +61,10 @@ def app(args: list[str]) -> None:
 def _models(options: App) -> list[tuple[str, Model]]:
     from dualmcmc.cli.loading import load_model
 
-    how = {"weights": options.weights, "device": options.device, "precision": options.precision}
     runs = options.runs or _bundled()
-    return [(_name(run, runs), load_model(OnModel(run=run, **how))) for run in runs]  # type: ignore[arg-type]
+    how = {"weights": options.weights, "device": options.device, "precision": options.precision}
+    loaded = [load_model(OnModel(run=run, **how), serving=True) for run in runs]  # type: ignore[arg-type]
+    return [(_name(run, runs), model) for run, model in zip(runs, loaded, strict=True)]
 
 
 def _bundled() -> tuple[str, ...]:

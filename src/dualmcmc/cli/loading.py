@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from dualmcmc.settings import Images
 
 
-def load_model(options: OnModel) -> Model:
+def load_model(options: OnModel, *, serving: bool = False) -> Model:
     """The model that RUN names, on the device asked for.
+
+    Arguments:
+        options: what names it.
+        serving: by a process that lives long and reads others' files: what these took is given back.
 
     Raises:
         InputError: there is none, or no such device.
@@ -35,7 +39,7 @@ def load_model(options: OnModel) -> Model:
 
     check_device(options.device)
     device = options.device or best_device()
-    if device == "cpu":
+    if device == "cpu" and not serving:
         keep_freed_memory()
     how: dict[str, Any] = {"weights": options.weights, "precision": options.precision, "device": device}
     with warnings.catch_warnings(record=True, category=DamagedWarning) as seen:

@@ -52,7 +52,7 @@ def decode(content: bytes | np.ndarray, rule: Images, *, most: int = limits.PICT
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             if isinstance(content, np.ndarray):
-                _check_pixels(*content.shape[:2], most=most)
+                _check_pixels(content.shape[0], content.shape[1], most)
                 return fit(Image.fromarray(content[..., 0] if content.shape[2:] == (1,) else content), rule)
             if len(content) > limits.PICTURE_BYTES:
                 raise InputError(f"the picture has {len(content):,} bytes, more than {limits.PICTURE_BYTES:,}")
