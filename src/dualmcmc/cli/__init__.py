@@ -27,6 +27,8 @@ VERBS = {
     "compare": ("compare", "methods under one budget, in one table: compare PRESET --methods ... [--budget 10m]"),
     "report": ("report", "one self-contained HTML file: report RUN ... [--out FILE]"),
     "reproduce": ("reproduce", "the paper's tables and figures, its numbers beside ours: reproduce TABLE"),
+    "push": ("push", "a model onto the Hugging Face hub: push RUN OWNER/NAME [--license NAME] [--dry-run]"),
+    "convert": ("convert", "a checkpoint of the released code as a model folder: convert FILE.pth --preset NAME"),
     "doctor": ("doctor", "is this machine, and is this run, in order: doctor [RUN]"),
     "presets": ("listings", "the presets there are"),
     "methods": ("listings", "the ways of teaching there are"),
