@@ -105,7 +105,7 @@ def figures(found: Mapping[str, Entry]) -> list[Figure]:
 
 def _generation(entry: Entry) -> Iterator[Figure]:
     how = entry["protocol"]
-    told = f"{how['samples']:,} samples, features {how['features']['network']}, {how['reference']['n']:,} images"
+    told = f"{how['samples']:,} samples to {how['reference']['n']:,} images, features {how['features']['network']}"
     for kind, by_steps in entry["figures"].items():
         for steps, value in by_steps.items():
             if isinstance(value, Mapping):
