@@ -1,15 +1,15 @@
 """Is what we ship what we say it is? `make release-check`: some minutes, exit code 1 with a line per fault.
 
-Each bundled model loads, is small enough, and its card's figures are those of its metrics file. The digits model is
-then trained anew by the command on its card, measured under the same protocol, and compared figure by figure. On
-the machine that made it, with one thread and the same torch, all figures come out equal. Elsewhere sums round
+Each bundled model loads, is small enough, and its card's figures are those of its metrics file. The digits model
+is then trained anew by the command on its card, measured under the same protocol, and compared figure by figure.
+On the machine that made it, with one thread and the same torch, all figures come out equal. Elsewhere sums round
 otherwise, which after 1,600 updates is as good as another seed (docs/results.md, "The demo": seed 0 twice, 0.0474
 and 0.0512), so a figure may differ by three standard deviations of a difference of two runs, taken from seeds and
 roundings there and in "Bundled models":
 
-    reconstruction MSE, inference     0.0438 to 0.0512 in eight runs, deviation 4.5 %: 20 %
-    reconstruction MSE, latent chain  0.0276 to 0.0303 in eight runs, deviation 2.9 %: 15 %
-    distance in pixels' features      0.365 to 0.417 in four runs, deviation 6 %: 30 %
+    reconstruction MSE, inference     0.0438 to 0.0512 in nine runs, deviation 4.2 %: 20 %
+    reconstruction MSE, latent chain  0.0276 to 0.0303 in nine runs, deviation 2.7 %: 15 %
+    distance in pixels' features      0.365 to 0.417 in four runs, deviation 5.8 %: 30 %
     AUROC                             within 0.02 in four runs: 0.05
 
 A figure that is better by more than that is a fault, too: the card does not describe what its command makes.

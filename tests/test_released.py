@@ -1,7 +1,7 @@
 """The released code's checkpoints: converted networks compute the same functions, and nothing in a file is run.
 
-The released layers are written here anew, small, from what is known of that code (docs/sharing.md), with its names:
-a dictionary made by them has the keys and, at its widths, the shapes of a released checkpoint.
+The released layers are written here anew, small, from what is known of that code (docs/sharing.md), with its
+names: a dictionary made by them has the keys and, at its widths, the shapes of a released checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from dualmcmc import InputError, Model
 from dualmcmc.cli import main
@@ -191,7 +191,7 @@ def test_the_layers_here_have_the_released_names_and_counts() -> None:
 
 
 def test_converted_networks_compute_the_same_functions(nets: Theirs, preset: str, file: Path) -> None:
-    """h = -E with the stored u and v, g with the stored statistics and with a batch's own, mean and log variance."""
+    """h = -E with the stored u and v; g with stored statistics and with a batch's own; mean and log variance."""
     found = released.read(file)
     settings = released.settings_of(found, preset, "file")
     trio = released.networks(found, settings, "file")
@@ -208,20 +208,18 @@ def test_converted_networks_compute_the_same_functions(nets: Theirs, preset: str
         assert torch.allclose(mean, mu, rtol=CLOSE, atol=CLOSE)
         assert torch.allclose(log_variance, log_sigma.clamp(*LOG_VARIANCE_RANGE), rtol=CLOSE, atol=CLOSE)
         batch = trio.part("generator").train()(z)
-        assert torch.allclose(
-            batch, generator.train()(z), rtol=0, atol=10 * CLOSE
-        )  # divided by 5 codes' deviations
+        assert torch.allclose(batch, generator.train()(z), rtol=0, atol=10 * CLOSE)
 
 
 def test_the_model_draws_with_the_statistics_of_prior_draws(nets: Theirs, preset: str, file: Path) -> None:
-    """What the released code computes on large batches of prior codes; its stored statistics are of other codes."""
+    """What the released code computes on large batches of prior codes; its stored statistics are of others."""
     trio, settings, step = released.convert(file, preset)
     assert step == 281 * settings.run.steps // 301
-    z, generator = torch.randn(2000, LATENT), nets[1]
+    z, generator = torch.randn(400, LATENT), nets[1]
     with torch.no_grad():
         ours, stored = trio.g(z), generator.eval()(z)
         theirs = generator.train()(z)
-    # 1,600 and 2,000 draws: statistics agree within 3 %, stored ones are of codes of twice the scale around 1.
+    # 1,600 and 400 draws: statistics agree within some 5 %; stored ones are of codes of twice the scale around 1.
     assert (ours - theirs).abs().mean() < 0.1 * (stored - theirs).abs().mean()
 
 
@@ -323,9 +321,7 @@ def test_what_is_no_checkpoint_at_all_is_refused_in_one_line(
     for place in ("x.pth", "nowhere.pth", "."):
         assert main(["convert", str(tmp_path / place), "--out", str(tmp_path / "m")]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
-    with pytest.raises(
-        InputError, match="--preset mnist: the released networks are those of cifar10 and celeba64"
-    ):
+    with pytest.raises(InputError, match="--preset mnist: the released networks are those of cifar10"):
         released.convert(tmp_path / "x.pth", "mnist")
 
 

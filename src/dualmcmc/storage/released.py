@@ -1,4 +1,4 @@
-"""Checkpoints of the released code (jcui1224/dual-MCMC), as networks of ours: the one place that reads others' .pth.
+"""Checkpoints of the released code (jcui1224/dual-MCMC) as networks of ours: the one place that reads a .pth.
 
 Such a file is a pickled dictionary with `netE`, `netG`, `netI` (weights) and, not needed here, `epoch` and the
 optimisers. torch reads it with `weights_only`: of a pickle it takes tensors and containers, and calls nothing.
