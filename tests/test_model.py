@@ -685,7 +685,7 @@ def test_where_no_model_is_the_line_says_what_to_give(tmp_path: Path) -> None:
     for place, said in [
         (tmp_path / "empty", r"holds no model\.safetensors"),
         (tmp_path / "file.safetensors", "no model at"),
-        (tmp_path / "nowhere", "no model at .*: give a run, a model folder or a hub id"),
+        (tmp_path / "nowhere", "no model at .*: give a run, a model folder, a bundled model"),
         ("nobody/no-such-model", "the hub has no such model or is out of reach"),
         ("", "no model at|holds no"),
     ]:

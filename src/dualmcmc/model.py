@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dualmcmc import masks, methods, paths, scoring
+from dualmcmc import masks, methods, paths, pictures, scoring
 from dualmcmc.calls import batches, of_length, on_model, positive
 from dualmcmc.data.order import spread
 from dualmcmc.drawing import draw
@@ -28,7 +29,9 @@ from dualmcmc.noise import Noise
 from dualmcmc.sampling import Inpainting, Start, Trajectory, explain, inpaint, prior
 from dualmcmc.scoring import Scores, Surprise, TrainingScores
 from dualmcmc.settings import Config
-from dualmcmc.storage import pretrained
+from dualmcmc.storage import evaluations, pretrained
+from dualmcmc.storage.card import About
+from dualmcmc.storage.finding import find
 from dualmcmc.trio import Trio
 
 if TYPE_CHECKING:
@@ -67,6 +70,8 @@ class Model:
         self.precision = precision
         self.trio = trio.to(device).eval().requires_grad_(False)
         self.config, self.step, self.training_scores = config, step, training_scores
+        self.source: Path | None = None
+        """Where it was loaded from, whose evaluations its card shows; None: from nowhere that has any."""
 
     @classmethod
     def from_pretrained(
@@ -77,10 +82,10 @@ class Model:
         precision: Literal["fp32", "bf16"] = "fp32",
         device: str | torch.device | None = None,
     ) -> Model:
-        """A model from a run folder, a model folder or a hub id ("owner/name").
+        """A model from a run folder, a model folder, a bundled model ("digits") or a hub id ("owner/name").
 
         Arguments:
-            place: where it is.
+            place: where it is; a path that exists comes before a bundled model, and this before the hub.
             weights: ema, the average over training that `model/` holds; live, the newest checkpoint's (of a run).
             precision: of the networks: fp32 or bf16.
             device: where to compute; None: the CPU.
@@ -91,30 +96,76 @@ class Model:
         if weights not in ("ema", "live"):
             raise InputError(f"weights {weights!r}: expected ema or live")
         with torch.inference_mode(False):
-            load = pretrained.load_live if weights == "live" else pretrained.load
-            trio, config, step = load(place)
-            # The quantiles there are the average's: live weights give other values.
-            scores = pretrained.load_scores(place) if weights == "ema" else None
-            return cls(trio, config, step=step, training_scores=scores, precision=precision, device=device)
+            how: dict[str, Any] = {"precision": precision, "device": device}
+            if weights == "live":
+                trio, config, step = pretrained.load_live(place)
+                return cls(trio, config, step=step, **how)
+            folder = find(place)
+            trio, config, step = pretrained.load(folder)
+            # Quantiles and evaluations there are the average's: live weights give other values.
+            model = cls(trio, config, step=step, training_scores=pretrained.load_scores(folder), **how)
+            model.source = Path(place) if Path(place).is_dir() else folder
+            return model
 
-    def save_pretrained(self, folder: str | Path, *, weights: Literal["fp32", "bf16"] = "fp32") -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        weights: Literal["fp32", "bf16"] = "fp32",
+        license: str | None = None,
+        picture: bool = True,
+    ) -> None:
         """Writes safetensors, config.json, score quantiles and a model card; a model already there is replaced.
+
+        The card (docs/sharing.md) shows samples and, of a model that was loaded from a run or a model folder, the
+        evaluations there that are of these very weights.
 
         Arguments:
             folder: where to.
             weights: bf16 rounds the networks' to bfloat16, half the size on disk, each off by at most 2^-8 of it.
                 They are float32 again once loaded. Score quantiles are left out: divided by T, the rounding of
-                an energy moves log-densities by more than images differ. `calibrate` what was loaded.
+                an energy moves log-densities by more than images differ. `calibrate` what was loaded. So are
+                evaluations, which are of the weights before the rounding.
+            license: identifier of the weights' licence on the hub, such as apache-2.0; None: the card says that
+                none is stated.
+            picture: draw some samples for the card; large networks take minutes for that without a GPU.
 
         Raises:
-            InputError: the folder holds something else, or `weights` is neither.
+            InputError: the folder holds something else, `weights` is neither, a licence that cannot be one,
+                evaluations that are damaged, or samples that are not finite.
         """
         if weights not in ("fp32", "bf16"):
             raise InputError(f"weights {weights!r}: expected fp32 or bf16")
-        if weights == "bf16":
-            pretrained.save(Path(folder), self.trio, self.config, self.step, dtype=torch.bfloat16)
-        else:
-            pretrained.save(Path(folder), self.trio, self.config, self.step, self.training_scores)
+        half = weights == "bf16"
+        pretrained.save(
+            Path(folder),
+            self.trio,
+            self.config,
+            self.step,
+            None if half else self.training_scores,
+            dtype=torch.bfloat16 if half else None,
+            about=About(license=license, evaluations={} if half else self.evaluations()),
+            picture=self.picture() if picture else None,
+        )
+
+    def evaluations(self) -> dict[str, dict[str, Any]]:
+        """The newest evaluation of each task, of these very weights, where the model was loaded from.
+
+        Raises:
+            InputError: the metrics.json there is damaged.
+        """
+        return {} if self.source is None else evaluations.of(self.source, self.config, self.step)
+
+    def picture(self) -> np.ndarray:
+        """Samples of seed 0 as one picture, uint8 (H, W, C): 32 in rows of 8, of images above 64 pixels 8.
+
+        Raises:
+            InputError: they are not finite.
+        """
+        x = self.sample(32 if self.config.images.size <= 64 else 8)
+        if not x.isfinite().all():
+            raise InputError("the model's samples are not finite: its weights are damaged; picture=False saves it without")
+        return pictures.tile(x, columns=8)
 
     def __repr__(self) -> str:
         images, networks = self.config.images, self.config.networks

@@ -28,6 +28,8 @@ VERBS = {
     "app": ("app", "a local page in the browser: draw, inpaint, reconstruct, score: app [RUN ...]"),
     "report": ("report", "one self-contained HTML file: report RUN ... [--out FILE]"),
     "reproduce": ("reproduce", "the paper's tables and figures, its numbers beside ours: reproduce TABLE"),
+    "push": ("push", "a model onto the Hugging Face hub: push RUN OWNER/NAME [--license NAME] [--dry-run]"),
+    "convert": ("convert", "a checkpoint of the released code as a model folder: convert FILE.pth --preset NAME"),
     "doctor": ("doctor", "is this machine, and is this run, in order: doctor [RUN]"),
     "presets": ("listings", "the presets there are"),
     "methods": ("listings", "the ways of teaching there are"),

@@ -10,6 +10,7 @@ from dualmcmc import methods, reading
 from dualmcmc.doctor.finding import Finding
 from dualmcmc.errors import InputError
 from dualmcmc.storage import checkpoints, pretrained
+from dualmcmc.storage.finding import WEIGHTS
 from dualmcmc.storage.run_folder import RunFolder
 
 
@@ -30,7 +31,7 @@ def examine_run(place: Path) -> Iterator[Finding]:
     method = settings.method
     seen = f"{method.name} ({methods.title(method.name)}), {settings.preset} on {settings.data}"
     yield Finding("ok", "settings", seen)
-    if not (place / pretrained.WEIGHTS).is_file():
+    if not (place / WEIGHTS).is_file():
         yield from saved(folder, settings.run.checkpoint_every)
         yield log(folder)
         yield evaluations(folder)

@@ -1,6 +1,7 @@
 """The model folder: what users ship. `model.safetensors`, `config.json`, a model card; never pickle.
 
-`manifest.json` holds the SHA-256 of all but the card: a model of which a bit has changed is refused.
+`manifest.json` holds the SHA-256 of what a model computes with: one of which a bit has changed is refused. The
+card (`card.py`), its picture and the evaluations (`evaluations.py`) are for people, who may edit them.
 
 Weights are those of the average (EMA) of a run, spectral norm folded in, under plain names
 `energy.*`, `generator.*`, `inference.*`, those that the method has, and `extra.*`, what it draws from beside them
@@ -22,22 +23,23 @@ from torch import Tensor, nn
 from dualmcmc import __version__, config, limits, methods, networks, reading, spectral
 from dualmcmc.errors import InputError
 from dualmcmc.extras import CodeDensity, Memory, Sampler
+from dualmcmc.pictures import to_pil
 from dualmcmc.scoring import QUANTILES, TrainingScores
 from dualmcmc.settings import Config
-from dualmcmc.storage import checkpoints, tensors
+from dualmcmc.storage import card, checkpoints, evaluations, tensors
 from dualmcmc.storage.files import new_folder, read_written, write_json, write_text
+from dualmcmc.storage.finding import WEIGHTS, find
 from dualmcmc.storage.run_folder import RunFolder
 from dualmcmc.teaching import buffer
 from dualmcmc.trio import Trio
 
-WEIGHTS = "model.safetensors"
 SCORES = "scores.json"
 MEMORY = 10_000
 """States of a buffer that a model keeps, at most."""
 MANIFEST = "manifest.json"
 FORMAT = 2
 """Of config.json; raise it when what a model holds changes."""
-FILES = {WEIGHTS, SCORES, MANIFEST, "config.json", "README.md"}
+FILES = {WEIGHTS, SCORES, MANIFEST, "config.json", card.CARD, card.PICTURE, evaluations.FILE}
 
 
 class DamagedWarning(UserWarning):
@@ -136,24 +138,41 @@ def save(
     scores: TrainingScores | None = None,
     *,
     dtype: torch.dtype | None = None,
+    about: card.About | None = None,
+    picture: np.ndarray | None = None,
 ) -> None:
     """Writes the model folder, whole or not at all, networks as `dtype` if given; a model there is replaced.
 
+    Arguments:
+        folder: where to.
+        trio: the networks.
+        settings: of the run.
+        step: updates they have seen.
+        scores: training images' quantiles.
+        dtype: of networks on disk; None: theirs.
+        about: licence and evaluations, for the card.
+        picture: uint8 pixels (H, W, 1 or 3) that the card shows.
+
     Raises:
-        InputError: something else is there.
+        InputError: something else is there, or no card can be made of `about`.
         OSError: it cannot be written.
     """
-    folder = folder.absolute()
+    folder, told = folder.absolute(), replace(about or card.About(), picture=picture is not None)
+    readme = card.render(settings, step, told)
     if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES):
         raise InputError(f"{folder} holds other things than a model: name a new or empty folder")
     with new_folder(folder) as temporary:
         tensors.save(temporary / WEIGHTS, _stored(trio.state_dict(), dtype) if dtype else trio.state_dict())
-        about = {"library": "dualmcmc", "version": __version__, "format": FORMAT, "step": step}
-        write_json(temporary / "config.json", {**about, "config": config.to_dict(settings)})
-        write_text(temporary / "README.md", _card(settings, step))
+        made = {"library": "dualmcmc", "version": __version__, "format": FORMAT, "step": step}
+        write_json(temporary / "config.json", {**made, "config": config.to_dict(settings)})
+        write_text(temporary / card.CARD, readme)
         if scores is not None:
-            about = {"log_density_quantiles": scores.quantiles.tolist(), "images": scores.images}
-            write_json(temporary / SCORES, {**about, "data": scores.data, "fingerprint": scores.fingerprint})
+            seen = {"log_density_quantiles": scores.quantiles.tolist(), "images": scores.images}
+            write_json(temporary / SCORES, {**seen, "data": scores.data, "fingerprint": scores.fingerprint})
+        if told.evaluations:
+            write_json(temporary / evaluations.FILE, evaluations.kept(told.evaluations))
+        if picture is not None:
+            to_pil(picture).save(temporary / card.PICTURE)
         seal(temporary)
 
 
@@ -166,12 +185,12 @@ def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor
 
 
 def load(place: str | Path) -> tuple[Trio, Config, int]:
-    """Networks, settings and training step of a model folder, of a run's, or of a hub repository.
+    """Networks, settings and training step of what `find` finds.
 
     Raises:
         InputError: there is no model there, or one of its files is missing, altered, misshapen or not finite.
     """
-    folder = _find(place)
+    folder = find(place)
     settings = config.read(folder / "config.json")
     about = reading.json_of(folder / "config.json")
     if about.get("format") != FORMAT:
@@ -235,7 +254,7 @@ def load_scores(place: str | Path) -> TrainingScores | None:
     Raises:
         InputError: there is no model there, or the file is damaged.
     """
-    path = _find(place) / SCORES
+    path = find(place) / SCORES
     if not path.is_file():
         return None
     try:
@@ -342,60 +361,3 @@ def _estimate_batch_norm(trio: Trio, batches: int = 16, batch_size: int = 100) -
     generator.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-
-
-def _find(place: str | Path) -> Path:
-    path = Path(place)
-    if path.is_dir():
-        for folder in (path, path / "model"):
-            if (folder / WEIGHTS).is_file():
-                return folder
-        raise InputError(f"{path} holds no {WEIGHTS}: is it a model folder or a run that has evaluated?")
-    if path.exists() or str(place).count("/") != 1 or path.parent.is_dir() or str(place).startswith("."):
-        raise InputError(f"no model at {path}: give a run, a model folder or a hub id (owner/name)")
-    return _download(str(place))
-
-
-def _download(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=[*sorted(FILES - {"README.md"})], etag_timeout=5))
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        raise InputError(
-            f"no folder {repository}, and the hub has no such model or is out of reach "
-            f"({type(error).__name__}): check the path, or fetch the model where there is a network"
-        ) from None
-
-
-def _card(settings: Config, step: int) -> str:
-    images, nets = settings.images, settings.networks
-    return f"""---
-library_name: dualmcmc
-pipeline_tag: unconditional-image-generation
-tags: [energy-based-model, langevin, dualmcmc]
----
-# {settings.preset}: {", ".join(settings.method.PARTS)}
-
-Learned by `{settings.method.name}` on `{settings.data}` ({images.size}x{images.size}, {images.channels} channels),
-{step} updates of {settings.optim.batch_size} images; {nets.family} networks, {nets.latent_dim} latent dimensions.
-
-```python
-from dualmcmc import Model
-
-model = Model.from_pretrained("path/or/hub-id")
-x = model.sample(16)  # (16, {images.channels}, {images.size}, {images.size}) in [-1, 1]
-```
-
-Weights are the average over training (EMA), spectral norm folded in. `config.json` holds every setting.
-{_caveat(settings)}"""
-
-
-def _caveat(settings: Config) -> str:
-    """What to know of the log-density, if there is one."""
-    if "energy" not in settings.method.PARTS:
-        return ""
-    return """The log-density is known up to one constant, and only where the training chain explores; see the
-library's docs/maths.md before using it as a score.
-"""

@@ -232,7 +232,7 @@ class Occasions:
 
     def _export(self, model: Model) -> None:
         try:
-            model.save_pretrained(self.run.model)
+            model.save_pretrained(self.run.model, picture=False)  # it is written often, and nobody reads it yet
         except OSError as error:
             raise TrainingError(
                 f"could not write {self.run.model} ({error}); the checkpoints in {self.run.checkpoints} are intact"

@@ -1,0 +1,43 @@
+"""A model as others get it: a folder for the hub that says nothing of the machine it was made on.
+
+`save_pretrained` keeps data references as they are, since whoever saves a model goes on with it. What is published
+keeps of a path on this machine its last name: in config.json, in the score quantiles, in evaluations and the card.
+Nothing here talks to the hub; that is `cli/push.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from dualmcmc.model import Model
+from dualmcmc.settings import STREAM, Config
+from dualmcmc.storage import pretrained
+from dualmcmc.storage.card import About
+from dualmcmc.storage.evaluations import public
+
+
+def export(model: Model, folder: Path, about: About, *, data: str | None = None) -> None:
+    """Writes a model folder to be published, with a picture; a model already there is replaced.
+
+    Arguments:
+        model: what to write.
+        folder: where to.
+        about: licence, evaluations and whatever else the card says.
+        data: the name that its training images have for others; None: the reference, of a path its last name.
+
+    Raises:
+        InputError: as `Model.save_pretrained`.
+    """
+    scores, name = model.training_scores, data or _public_reference(model.config.data)
+    settings: Config = replace(model.config, data=name)
+    if scores is not None:
+        split = scores.data.removeprefix(model.config.data.removeprefix(STREAM))
+        scores = replace(scores, data=f"{name}{split}" if split.startswith(":") else str(public(scores.data)))
+    pretrained.save(folder, model.trio, settings, model.step, scores, about=about, picture=model.picture())
+
+
+def _public_reference(ref: str) -> str:
+    """A data reference without this machine's folders."""
+    bare = ref.removeprefix(STREAM)
+    return ref.removesuffix(bare) + str(public(bare))

@@ -1,0 +1,153 @@
+"""What is known of a model from evaluations: the newest of each task, and the figures that its card shows.
+
+A run's metrics.json has evaluations of several steps, weights and data. A model's own are those of the average's
+weights at its step on the data it was trained on. A model folder keeps them in a metrics.json of its own, of the
+same form, so that a copy of a copy still tells how its figures were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dualmcmc.errors import InputError
+from dualmcmc.settings import STREAM, Config
+from dualmcmc.storage.run_folder import RunFolder
+
+FILE = "metrics.json"
+TASKS = ("generation", "reconstruction", "ood", "inpainting", "revision", "interpolation", "training")
+Entry = dict[str, Any]
+
+
+class Figure(NamedTuple):
+    """One number with what it is of."""
+
+    kind: str
+    """The metric, in one word: fid, fd_pixels_2k, mse, auroc, psnr."""
+    name: str
+    """In words."""
+    value: float
+    data: str
+    """Which images."""
+    how: str
+    """The protocol in words; metrics.json has all of it."""
+
+
+def of(place: Path, settings: Config, step: int) -> dict[str, Entry]:
+    """The newest evaluation of each task that is of the model at `step` and on its own data; none without a file.
+
+    Raises:
+        InputError: metrics.json is damaged.
+    """
+    entries = RunFolder(place).read_metrics()
+    found = {}
+    for task in TASKS:
+        own = [entry for entry in entries.get(task, []) if _is_own(entry, settings, step)]
+        if own:
+            found[task] = own[-1]
+    return found
+
+
+def kept(found: Mapping[str, Entry]) -> dict[str, list[Entry]]:
+    """Evaluations by task as a model folder's metrics.json has them: without this machine's folders."""
+    return {task: [public(entry)] for task, entry in found.items()}
+
+
+def _is_own(entry: Entry, settings: Config, step: int) -> bool:
+    how = entry.get("protocol")
+    if not isinstance(how, dict) or how.get("weights", "ema") != "ema":
+        return False
+    return bool(entry.get("step", how.get("step")) == step and _data(how).startswith(_named(settings.data)))
+
+
+def _named(ref: str) -> str:
+    """What a data reference and its splits' titles have in common."""
+    return public(ref.removeprefix(STREAM))
+
+
+def _data(how: Entry) -> str:
+    """The images that an evaluation used: held-out ones, or those that samples were compared with."""
+    reference = how.get("reference")
+    compared = reference.get("data") if isinstance(reference, dict) else None
+    return str(public(how.get("heldout") or how.get("data") or compared or ""))
+
+
+def public(value: Any) -> Any:
+    """The same without this machine's folders: of an absolute path, wherever it stands, the last name is left."""
+    if isinstance(value, str):
+        return Path(value).name if Path(value).is_absolute() else value
+    if isinstance(value, Mapping):
+        return {public(key): public(item) for key, item in value.items() if key != "run"}
+    return [public(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def figures(found: Mapping[str, Entry]) -> list[Figure]:
+    """The main figures of a model's evaluations, as its card shows them.
+
+    Raises:
+        InputError: an evaluation has not the form that `evaluate` gives it.
+    """
+    read = {"generation": _generation, "reconstruction": _reconstruction, "ood": _ood, "inpainting": _inpainting}
+    if "reconstruction" not in found:  # the small evaluation's is worth telling where there is no other
+        read["training"] = _training
+    rows: list[Figure] = []
+    for task, of_task in read.items():
+        try:
+            rows += of_task(found[task]) if task in found else ()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"metrics.json: the evaluation under {task!r} is damaged ({type(error).__name__}: {error}): "
+                "evaluate the run again, or remove that entry"
+            ) from None
+    return rows
+
+
+def _generation(entry: Entry) -> Iterator[Figure]:
+    how = entry["protocol"]
+    told = f"{how['samples']:,} samples to {how['reference']['n']:,} images, features {how['features']['network']}"
+    for kind, by_steps in entry["figures"].items():
+        for steps, value in by_steps.items():
+            if isinstance(value, Mapping):
+                if not kind.startswith("is"):  # kernel distances and their errors are left to metrics.json
+                    continue
+                value = value["mean"]
+            after = "generator alone" if steps == "0" else f"after {steps} steps of the data chain"
+            yield Figure(kind, f"{kind}, {after}", float(value), _data(how), f"{told}, seed {how['seed']}")
+
+
+def _reconstruction(entry: Entry) -> Iterator[Figure]:
+    told, data = _heldout(entry)
+    kinds = {"inference alone": entry["inference"]} if "inference" in entry else {}
+    kinds |= {f"after {steps} steps of the latent chain": of for steps, of in entry["from_inference"].items()}
+    for name, of_kind in kinds.items():
+        value = float(of_kind["mse"])
+        yield Figure("mse", f"reconstruction MSE, {name}", value, data, f"{told}, pixels in [-1, 1]")
+
+
+def _ood(entry: Entry) -> Iterator[Figure]:
+    told, data = _heldout(entry)
+    for name, of_set in entry["sets"].items():
+        by = "log_density" if "log_density" in of_set else "reconstruction_error"
+        value = float(of_set[by]["auroc"])
+        yield Figure("auroc", f"AUROC against {name}, by {by}", value, data, f"{told}, {of_set['n']:,} others")
+
+
+def _inpainting(entry: Entry) -> Iterator[Figure]:
+    told, data = _heldout(entry)
+    for mask, of_mask in entry["masks"].items():
+        stage, value = list(of_mask["stages"].items())[-1]
+        yield Figure("psnr", f"inpainting {mask}, PSNR, {stage}", float(value["psnr"]), data, told)
+
+
+def _training(entry: Entry) -> Iterator[Figure]:
+    how = entry["protocol"]
+    told = f"up to {how['images']:,} images, seed {how['seed']}, pixels in [-1, 1]; it decided which step was kept"
+    names = {"mse_inference": "inference alone", "mse_chain": "after the latent chain"}
+    for key in (name for name in names if name in entry):
+        yield Figure("mse", f"reconstruction MSE, {names[key]}", float(entry[key]), _data(how), told)
+
+
+def _heldout(entry: Entry) -> tuple[str, str]:
+    how = entry["protocol"]
+    return f"{how['n']:,} held-out images, seed {how['seed']}", _data(how)
