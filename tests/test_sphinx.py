@@ -30,9 +30,9 @@ teaching.losses teaching.mmd teaching.no_mcmc teaching.persistent teaching.rae t
 teaching.short_run teaching.vae teaching.vaebm teaching.wae toys trio"""
 """What docs/api/index.md calls public: what a program, or a method of one's own, is written with."""
 INTERNAL_NAMES = """__main__ allocator app calls cli compare compiling counting data. devices doctor errors
-features. figures fitting graphs limits methods.chain methods.energies methods.guided methods.latent metrics. model
-networks. npy parallel pictures pieces precision rate reading report reproduce spectral stopwatch storage tasks
-toy_family toy_figures training"""
+features. figures fitting graphs limits methods.chain methods.energies methods.guided methods.latent metrics.
+model networks. npy parallel pictures pieces precision rate reading report reproduce sharing spectral stopwatch
+storage tasks toy_family toy_figures training"""
 """No part of it, with all below that is not public; with a dot at the end, what is below alone.
 
 What `dualmcmc` itself offers of `errors`, `model` and `training` is public under that name.
