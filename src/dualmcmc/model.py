@@ -164,7 +164,9 @@ class Model:
         """
         x = self.sample(32 if self.config.images.size <= 64 else 8)
         if not x.isfinite().all():
-            raise InputError("the model's samples are not finite: its weights are damaged; picture=False saves it without")
+            raise InputError(
+                "the model's samples are not finite: its weights are damaged; picture=False saves it without"
+            )
         return pictures.tile(x, columns=8)
 
     def __repr__(self) -> str:
