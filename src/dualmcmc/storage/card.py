@@ -222,7 +222,7 @@ def _blind(rows: Sequence[Figure]) -> list[str]:
     if not weak:
         return []
     return [
-        f"By its log-density alone it does not tell these apart from usual images (AUROC measured, below {BLIND}): "
+        f"By its log-density alone it does not tell these apart from usual images (AUROC measured below {BLIND}): "
         f"{', '.join(weak)}. Look at the reconstruction error, too."
     ]
 
