@@ -10,7 +10,7 @@ roundings there and in "Bundled models":
     reconstruction MSE, inference     0.0438 to 0.0512 in nine runs, deviation 4.2 %: 20 %
     reconstruction MSE, latent chain  0.0276 to 0.0303 in nine runs, deviation 2.7 %: 15 %
     distance in pixels' features      0.365 to 0.417 in four runs, deviation 5.8 %: 30 %
-    AUROC                             within 0.02 in four runs: 0.05
+    AUROC                             0.839 to 0.876 in four runs (blurred images), deviation 0.017: 0.08
 
 A figure that is better by more than that is a fault, too: the card does not describe what its command makes.
 """
@@ -36,7 +36,7 @@ from dualmcmc.storage.evaluations import Figure, figures
 
 RELATIVE = {"inference alone": 0.20, "latent chain": 0.15, "fd_pixels": 0.30}
 """Largest relative difference of a figure whose name holds the words."""
-AUROC = 0.05
+AUROC = 0.08
 REMADE = "digits"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -153,6 +154,44 @@ def test_a_path_of_that_name_without_a_model_is_an_error_and_no_other_model(caps
 def test_who_names_no_model_is_told_of_the_bundled_ones() -> None:
     with pytest.raises(InputError, match=r"a bundled model \(digits, fashion_mnist\) or a hub id"):
         Model.from_pretrained("nowhere")
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """release/check.py, what `make release-check` runs."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "release"))
+    return importlib.import_module("check")
+
+
+def test_release_check_finds_figures_that_are_not_those_of_the_card(check: Any) -> None:
+    """Equal figures are none; each one moved by more than its tolerance, or missing, is one line."""
+    rows = check.recorded("digits")
+    assert list(check.differences(rows, rows)) == []
+    for i, row in enumerate(rows):
+        for sign in (-1, 1):
+            moved = row._replace(value=row.value + sign * 1.01 * check.tolerance(row))
+            (line,) = check.differences(rows, [*rows[:i], moved, *rows[i + 1 :]])
+            assert row.name in line
+            near = row._replace(value=row.value + sign * 0.99 * check.tolerance(row))
+            assert list(check.differences(rows, [*rows[:i], near, *rows[i + 1 :]])) == []
+        (line,) = check.differences(rows, [*rows[:i], *rows[i + 1 :]])
+        assert line.endswith("was not measured")
+
+
+def test_release_check_finds_a_card_that_says_something_else(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder("digits"), tmp_path / "digits")
+    monkeypatch.setattr(check, "folder", lambda name: tmp_path / name)
+    assert list(check.faults_of("digits")) == []
+    path = tmp_path / "digits" / "README.md"
+    text = path.read_text(encoding="utf-8")
+    value = next(line for line in text.splitlines() if "value:" in line)
+    path.write_text(text.replace(value, value.replace("0.", "0.0"), 1), encoding="utf-8")
+    (line,) = check.faults_of("digits")
+    assert "figures are not the" in line
+    monkeypatch.setattr(check, "LARGEST", 1000)
+    assert len(list(check.faults_of("digits"))) == 2
 
 
 def test_saving_a_bundled_model_keeps_what_is_known_of_it(tmp_path: Path) -> None:

@@ -98,6 +98,18 @@ def test_figures_are_of_these_weights_on_their_own_data_and_the_newest(evaluated
         assert f"| {name} | {value:.4g} |" in text
 
 
+def test_what_the_log_density_is_blind_for_is_said_among_the_limits() -> None:
+    by = {"log_density": {"auroc": 0.44}, "combination": {"auroc": 0.99}}
+    sets = {"inverted": {"n": 5, **by}, "uniform": {"n": 5, "log_density": {"auroc": 0.97}}}
+    ood = {"sets": sets, "protocol": {"n": 5, "seed": 0, "data": "digits:test"}}
+    text = card.render(tiny(), 10, About(evaluations={"ood": ood}))
+    (line,) = [line for line in text.splitlines() if "does not tell these apart" in line]
+    assert "inverted 0.44" in line
+    assert "uniform" not in line
+    assert "| AUROC against inverted, by combination | 0.99 |" in text
+    assert "does not tell these apart" not in card.render(tiny(), 10, About())
+
+
 def test_a_copy_of_a_copy_tells_the_same(saved: Path, tmp_path: Path) -> None:
     Model.from_pretrained(saved).save_pretrained(tmp_path / "again", license=card.license_of(saved))
     for name in ("README.md", "metrics.json", "picture.png", "config.json", "manifest.json"):

@@ -17,7 +17,7 @@ from dualmcmc.settings import STREAM
 T = TypeVar("T")
 
 Run = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-"""A run folder, a model folder or a hub id."""
+"""A run folder, a model folder, a bundled model (digits, fashion_mnist) or a hub id."""
 Json = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
 Weights = Literal["ema", "live"]
 
@@ -27,7 +27,7 @@ class OnModel:
     """What every verb on a trained model takes."""
 
     run: Run
-    """A run folder, a model folder or a hub id."""
+    """A run folder, a model folder, a bundled model (digits, fashion_mnist) or a hub id."""
     seed: int = 0
     """Of all randomness; result i depends on the seed and i only."""
     weights: Weights = "ema"

@@ -39,6 +39,7 @@ def convert(args: list[str]) -> None:
     options = parse(Convert, args, "convert")
     check_json(options.json)
     from dualmcmc.cli.loading import new_folder
+    from dualmcmc.devices import best_device
     from dualmcmc.model import Model
     from dualmcmc.storage import released
     from dualmcmc.storage.card import check_license
@@ -46,7 +47,7 @@ def convert(args: list[str]) -> None:
     out = new_folder(options.out or Path(f"{options.preset}-released"), "--out")
     check_license(options.license)
     trio, settings, step = released.convert(options.file, options.preset)
-    model = Model(trio, settings, step=step)
+    model = Model(trio, settings, step=step, device=best_device())  # where the picture is drawn
     model.save_pretrained(out, license=options.license, picture=options.picture)
     count = sum(parameter.numel() for parameter in trio.parameters())
     write_json(options.json, {"out": str(out), "step": step, "numbers": count, "preset": options.preset})

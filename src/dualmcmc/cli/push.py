@@ -84,6 +84,7 @@ def check_name(name: str) -> None:
 
 def _write(options: Push, folder: Path) -> str | None:
     """The model folder as it is to be sent; returns its licence."""
+    from dualmcmc.devices import best_device
     from dualmcmc.model import Model
     from dualmcmc.sharing import export
     from dualmcmc.storage.bundled import NAMES
@@ -94,7 +95,7 @@ def _write(options: Push, folder: Path) -> str | None:
     if options.run not in NAMES and not Path(options.run).is_dir():
         raise InputError(f"no model at {options.run}: push sends a run or a model folder of this machine")
     license = options.license or license_of(find(options.run))
-    model = Model.from_pretrained(options.run)
+    model = Model.from_pretrained(options.run, device=best_device())  # where the picture is drawn
     export(model, folder, About(license=license, evaluations=model.evaluations(), place=options.to))
     return license
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CARD = "README.md"
 PICTURE = "picture.png"
 PIPELINE = "unconditional-image-generation"
+BLIND = 0.8
+"""AUROC below which a card warns of the score; 0.5 is chance."""
 PAPER = """@inproceedings{cui2023learning,
   title     = {Learning Energy-based Model via Dual-{MCMC} Teaching},
   author    = {Cui, Jiali and Han, Tian},
@@ -98,7 +100,7 @@ def render(settings: Config, step: int, about: About) -> str:
     parts = [_title(settings), _what(settings, step, about), _use(settings, about)]
     if rows:
         parts.append(_figures(rows))
-    parts += [_intended(settings), _training(settings, step, about), _license(about), _citation(settings)]
+    parts += [_intended(settings, rows), _training(settings, step, about), _license(about), _citation(settings)]
     return f"---\n{_metadata(settings, rows, about)}\n---\n" + "\n\n".join(parts) + "\n"
 
 
@@ -190,7 +192,7 @@ def _figures(rows: Sequence[Figure]) -> str:
     return "## Figures\n\n" + "\n".join(table) + "\n\n" + told
 
 
-def _intended(settings: Config) -> str:
+def _intended(settings: Config, rows: Sequence[Figure]) -> str:
     size, parts = settings.images.size, settings.method.PARTS
     uses, limits = ["drawing images like those it was trained on"], []
     if "generator" in parts:
@@ -200,6 +202,7 @@ def _intended(settings: Config) -> str:
         limits += [
             "The log-density is known up to one constant, so a single value says nothing; percentiles do.",
             _scope(settings),
+            *_blind(rows),
             "Choose a threshold on held-out images of your own: training images score a little higher than unseen "
             "ones. It is no basis for a decision about people or safety.",
         ]
@@ -210,6 +213,22 @@ def _intended(settings: Config) -> str:
     ]
     listed = "\n".join(f"- {line}" for line in limits)
     return f"## Intended use and limits\n\nMeant for {', '.join(uses)}, in research and teaching.\n\n{listed}"
+
+
+def _blind(rows: Sequence[Figure]) -> list[str]:
+    """What the log-density was measured not to tell apart, said where it will be read."""
+    ranked = [(row.name.split("against ")[1].split(", by ")[0], row.value) for row in rows if _ranks(row)]
+    weak = [f"{name} {value:.2f}" for name, value in ranked if value < BLIND]
+    if not weak:
+        return []
+    return [
+        f"By its log-density alone it does not tell these apart from usual images (AUROC measured below {BLIND}): "
+        f"{', '.join(weak)}. Look at the reconstruction error, too."
+    ]
+
+
+def _ranks(row: Figure) -> bool:
+    return row.kind == "auroc" and row.name.endswith("by log_density")
 
 
 def _scope(settings: Config) -> str:

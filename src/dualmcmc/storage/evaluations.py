@@ -109,7 +109,8 @@ def _generation(entry: Entry) -> Iterator[Figure]:
     for kind, by_steps in entry["figures"].items():
         for steps, value in by_steps.items():
             if isinstance(value, Mapping):
-                if not kind.startswith("is"):  # kernel distances and their errors are left to metrics.json
+                # An Inception Score by another classifier says nothing; kernel distances are left to metrics.json.
+                if not kind.startswith("is") or how["features"]["network"] != "inception":
                     continue
                 value = value["mean"]
             after = "generator alone" if steps == "0" else f"after {steps} steps of the data chain"
@@ -128,9 +129,10 @@ def _reconstruction(entry: Entry) -> Iterator[Figure]:
 def _ood(entry: Entry) -> Iterator[Figure]:
     told, data = _heldout(entry)
     for name, of_set in entry["sets"].items():
-        by = "log_density" if "log_density" in of_set else "reconstruction_error"
-        value = float(of_set[by]["auroc"])
-        yield Figure("auroc", f"AUROC against {name}, by {by}", value, data, f"{told}, {of_set['n']:,} others")
+        by_what = [by for by in ("log_density", "combination") if by in of_set] or ["reconstruction_error"]
+        for by in by_what:
+            value = float(of_set[by]["auroc"])
+            yield Figure("auroc", f"AUROC against {name}, by {by}", value, data, f"{told}, {of_set['n']:,} others")
 
 
 def _inpainting(entry: Entry) -> Iterator[Figure]:
