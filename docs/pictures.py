@@ -1,4 +1,4 @@
-"""Makes the pictures of ebm.md and tuning.md anew, with a run of the digits preset; minutes on one thread.
+"""Makes the pictures of README, ebm.md and tuning.md anew, with a run of the digits preset; minutes on one thread.
 
     dualmcmc train digits --out runs/demo
     python docs/pictures.py runs/demo
@@ -38,6 +38,17 @@ def small(path: Path) -> None:
     with Image.open(path) as picture:
         picture.convert("RGB").quantize(64).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def of_fashion() -> None:
+    """fashion_mnist.png: what the bundled model draws; of the last row the lower halves, and how it completes them."""
+    model = Model.from_pretrained("fashion_mnist")
+    x = model.sample(3 * COLUMNS).reshape(3, COLUMNS, 1, 28, 28)
+    hidden = torch.zeros(1, 28, 28, dtype=torch.bool)
+    hidden[:, :14] = True
+    completed = model.inpaint(x[2], hidden.expand(COLUMNS, 1, 28, 28))
+    save_rows(HERE / "fashion_mnist.png", [*x, torch.where(hidden, 0.0, x[2]), completed])
+    small(HERE / "fashion_mnist.png")
 
 
 def in_the_plane() -> None:
@@ -131,6 +142,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a finished run of the digits preset")
     run = parser.parse_args().run
     HERE.mkdir(exist_ok=True)
+    of_fashion()
     of_digits(run)
     of_a_divergence()
     in_the_plane()
