@@ -84,6 +84,26 @@ def test_a_models_own_licence_goes_with_it(trained: Path, capsys: Capture) -> No
     assert "no licence stated: --license NAME states one" in capsys.readouterr().out
 
 
+def test_a_card_that_was_edited_is_sent_as_it_is(trained: Path, hub: type[Hub], capsys: Capture) -> None:
+    """Of a model folder; its licence is stated anew where one is given, and the rest is its owner's."""
+    Model.from_pretrained(trained).save_pretrained("m", license="mit")
+    path = Path("m/README.md")
+    path.write_text(path.read_text().replace("## Licence", "My cat is in it.\n\n## Licence"))
+    for flags, license in (([], "mit"), (["--license", "other"], "other")):
+        assert main(["push", "m", "me/digits", *flags]) == 0
+        commit = next(asked for place, asked in reversed(hub.calls) if place.endswith("/commit/main"))
+        (text,) = (
+            base64.b64decode(line["value"]["content"]).decode()
+            for line in commit
+            if line["key"] == "file" and line["value"]["path"] == "README.md"
+        )
+        assert "My cat is in it." in text
+        assert 'from_pretrained("me/digits")' in text
+        assert huggingface_hub.ModelCard(text).data.license == license
+        assert f"\n{license}, of the weights." in text
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     "name",
     ["digits", "me/", "/digits", "a/b/c", "me/digits ", "me/dig its", "../x", "me/-x", "me/a--b", "me/x.git"],

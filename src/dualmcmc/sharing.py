@@ -13,8 +13,9 @@ from pathlib import Path
 from dualmcmc.model import Model
 from dualmcmc.settings import STREAM, Config
 from dualmcmc.storage import pretrained
-from dualmcmc.storage.card import About
+from dualmcmc.storage.card import CARD, PICTURE, About, license_of, with_licence
 from dualmcmc.storage.evaluations import public
+from dualmcmc.storage.files import write_text
 
 
 def export(model: Model, folder: Path, about: About, *, data: str | None = None) -> None:
@@ -35,6 +36,24 @@ def export(model: Model, folder: Path, about: About, *, data: str | None = None)
         split = scores.data.removeprefix(model.config.data.removeprefix(STREAM))
         scores = replace(scores, data=f"{name}{split}" if split.startswith(":") else str(public(scores.data)))
     pretrained.save(folder, model.trio, settings, model.step, scores, about=about, picture=model.picture())
+
+
+def keep_card(source: Path, folder: Path, about: About) -> None:
+    """Puts the card and the picture that lie in a model folder in place of those of its copy: people edit them.
+
+    Arguments:
+        source: the model folder; without a card nothing is done.
+        folder: the copy that `export` wrote.
+        about: licence and place, which go into the card.
+    """
+    if not (source / CARD).is_file():
+        return
+    text = (source / CARD).read_text(encoding="utf-8").replace(About().place, about.place)
+    if about.license != (own := license_of(source)):
+        text = with_licence(text, own, about.license)
+    write_text(folder / CARD, text)
+    if (source / PICTURE).is_file():
+        (folder / PICTURE).write_bytes((source / PICTURE).read_bytes())
 
 
 def _public_reference(ref: str) -> str:

@@ -86,7 +86,7 @@ def _write(options: Push, folder: Path) -> str | None:
     """The model folder as it is to be sent; returns its licence."""
     from dualmcmc.devices import best_device
     from dualmcmc.model import Model
-    from dualmcmc.sharing import export
+    from dualmcmc.sharing import export, keep_card
     from dualmcmc.storage.bundled import NAMES
     from dualmcmc.storage.card import About, check_license, license_of
     from dualmcmc.storage.finding import find
@@ -94,9 +94,13 @@ def _write(options: Push, folder: Path) -> str | None:
     check_license(options.license)
     if options.run not in NAMES and not Path(options.run).is_dir():
         raise InputError(f"no model at {options.run}: push sends a run or a model folder of this machine")
-    license = options.license or license_of(find(options.run))
+    source = find(options.run)
+    license = options.license or license_of(source)
     model = Model.from_pretrained(options.run, device=best_device())  # where the picture is drawn
-    export(model, folder, About(license=license, evaluations=model.evaluations(), place=options.to))
+    about = About(license=license, evaluations=model.evaluations(), place=options.to)
+    export(model, folder, about)
+    if source == model.source:  # a model folder, not that of a run
+        keep_card(source, folder, about)
     return license
 
 

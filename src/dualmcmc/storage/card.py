@@ -100,7 +100,12 @@ def render(settings: Config, step: int, about: About) -> str:
     parts = [_title(settings), _what(settings, step, about), _use(settings, about)]
     if rows:
         parts.append(_figures(rows))
-    parts += [_intended(settings, rows), _training(settings, step, about), _license(about), _citation(settings)]
+    parts += [
+        _intended(settings, rows),
+        _training(settings, step, about),
+        f"## Licence\n\n{licence(about.license)}",
+        _citation(settings),
+    ]
     return f"---\n{_metadata(settings, rows, about)}\n---\n" + "\n\n".join(parts) + "\n"
 
 
@@ -262,10 +267,20 @@ def _training(settings: Config, step: int, about: About) -> str:
     return f"## Training\n\n{text}"
 
 
-def _license(about: About) -> str:
-    if about.license is None:
-        return "## Licence\n\nNone is stated: ask whoever published the model before you use or share it."
-    return f"## Licence\n\n{about.license}, of the weights. The training images have terms of their own."
+def licence(license: str | None) -> str:
+    """What a card says of the weights' licence."""
+    if license is None:
+        return "None is stated: ask whoever published the model before you use or share it."
+    return f"{license}, of the weights. The training images have terms of their own."
+
+
+def with_licence(text: str, old: str | None, new: str | None) -> str:
+    """A card that states another licence, in its front matter and where this module has put it into the text."""
+    from huggingface_hub import ModelCard
+
+    kept = ModelCard(text.replace(licence(old), licence(new)), ignore_metadata_errors=True)
+    kept.data["license"] = new
+    return str(kept)
 
 
 def _citation(settings: Config) -> str:
