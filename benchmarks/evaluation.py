@@ -10,7 +10,6 @@ training images are timed apart: they are found once and cached.
 from __future__ import annotations
 
 import argparse
-import resource
 from pathlib import Path
 from time import perf_counter
 
@@ -46,6 +45,8 @@ def main() -> None:
         model.sample(n, steps=options.steps, batch_size=options.batch_size)
         alone.append(perf_counter() - began)
         print(f"  {n} samples: evaluation {whole[-1]:.1f} s, chain alone {alone[-1]:.1f} s", flush=True)
+    import resource  # no Windows has it
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     ratios = sorted(a / b for a, b in zip(whole, alone, strict=True))
     print(f"{n * options.rounds} samples, {options.steps} steps: {sum(whole):.0f} s against {sum(alone):.0f} s,")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +44,8 @@ def peak_bytes(device: str, work: Callable[[], object] | None = None) -> int:
             work()
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
+    import resource  # no Windows has it
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from contextlib import nullcontext
@@ -74,6 +73,8 @@ def measure(case: iteration.Case, options: argparse.Namespace) -> dict[str, Any]
     for _ in range(3):
         ours.iteration(x, nullcontext)
     repeats = options.repeats
+    import resource  # no Windows has it
+
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     for _ in range(repeats):
         ours.iteration(x, nullcontext)

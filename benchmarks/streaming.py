@@ -12,7 +12,6 @@ import argparse
 import io
 import multiprocessing
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -64,6 +63,8 @@ def go_through(ref: str, cache: str) -> tuple[float, float, float, float]:
         for step in range(len(images) // BATCH):
             images.tensor(data.batch_indices(step, images=len(images), batch_size=BATCH, seed=0))
         last = time.monotonic()
+    import resource  # no Windows has it
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return first - began, last - first, peak, data.cache_size() / 1e6
 

@@ -41,7 +41,7 @@ def small(path: Path) -> None:
 
 
 def of_fashion() -> None:
-    """fashion_mnist.png: what the bundled model draws; of the last row the lower halves, and how it completes them."""
+    """fashion_mnist.png: three rows that the bundled model drew, lower halves of the last, completions."""
     model = Model.from_pretrained("fashion_mnist")
     x = model.sample(3 * COLUMNS).reshape(3, COLUMNS, 1, 28, 28)
     hidden = torch.zeros(1, 28, 28, dtype=torch.bool)

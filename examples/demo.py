@@ -113,6 +113,7 @@ def main(args: list[str]) -> int:
             "mse": errors,
         },
     )
+    print("in a browser: `. .venv/bin/activate`, then `dualmcmc app runs/demo`, or without it the bundled models")
     return 0
 
 

@@ -1,18 +1,19 @@
 """What we would publish, installed where nothing else is: `make package-check`.
 
 A new environment outside the checkout gets the wheel with the pins of constraints.txt; then `pip check`, a picture
-drawn by the command that it brought, and a user's script under mypy --strict against the installed types.
+drawn by the command that it brought, its page, and a script under mypy --strict against the installed types.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import venv
-import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = """\
@@ -34,23 +35,31 @@ def main(dist: Path) -> None:
         python = programs / ("python.exe" if os.name == "nt" else "python")
         say(f"installing {wheel.name} with the pins")
         pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-        run([*pip, "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel)], home)
+        run([*pip, "install", "--quiet", "-c", str(ROOT / "constraints.txt"), f"{wheel}[app]"], home)
         run([*pip, "check"], home)
         command = str(programs / "dualmcmc")
         run([command, "--version"], home)
-        if bundled(wheel):
-            run([command, "sample", "digits", "-n", "4", "--out", "drawn"], home)
-            assert (home / "drawn" / "grid.png").stat().st_size > 0
-        else:
-            say("the wheel bundles no models yet: `presets` instead of `sample digits`")
-            run([command, "presets"], home)
+        run([command, "sample", "digits", "-n", "4", "--out", "drawn"], home)
+        assert (home / "drawn" / "grid.png").stat().st_size > 0
+        page(command, home)
         types(python, home)
     say("package-check passed")
 
 
-def bundled(wheel: Path) -> bool:
-    with zipfile.ZipFile(wheel) as archive:
-        return any(name.startswith("dualmcmc/bundled/digits/") for name in archive.namelist())
+def page(command: str, home: Path) -> None:
+    """`dualmcmc app` says where it is, and answers there."""
+    with subprocess.Popen(
+        [command, "app", "--device", "cpu"], cwd=home, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as app:
+        try:
+            assert app.stdout is not None
+            lines = iter(app.stdout.readline, "")
+            address = next(found[1] for line in lines if (found := re.search(r"page is at (\S+)", line)))
+            with urlopen(address) as answer:
+                assert b"dualmcmc" in answer.read()
+        finally:
+            app.terminate()
+    say("app: a page with the bundled models")
 
 
 def types(python: Path, home: Path) -> None:

@@ -29,11 +29,13 @@ import uploads as malformed
 
 from dualmcmc import Model, cli
 from dualmcmc.app import chain, draw, figures, inpaint, interpolate, picker, reconstruct, score, uploads, working
+from dualmcmc.app.page import TABS
 from dualmcmc.app.painter import mask_of, middle
 from dualmcmc.app.uploads import Upload
 from dualmcmc.data.rule import to_float, to_uint8
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Images
+from dualmcmc.storage.bundled import NAMES
 
 ROUNDING = 1e-4
 """What another batch may change, in [-1, 1]."""
@@ -432,6 +434,17 @@ def test_every_answer_carries_the_policy_and_nothing_is_told_to_anyone(trained: 
         assert json.loads(found["/config"])["analytics_enabled"] is False
         assert not re.search(r"url\(.?(https?:|//)|@import", found["/theme.css"])
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_without_a_run_the_page_has_the_bundled_models(tmp_path: Path) -> None:
+    """One choice between them, and for each the six tabs."""
+    pytest.importorskip("gradio")
+    with serving([], tmp_path / "log") as address, urlopen(address + "/config", timeout=20) as answer:
+        parts = json.loads(answer.read())["components"]
+    choices = [part["props"]["choices"] for part in parts if part["props"].get("label") == "Model"]
+    assert choices == [[[name, name] for name in NAMES]]
+    tabs = [part["props"]["label"] for part in parts if part["type"] == "tabitem"]
+    assert tabs == [tab.title for tab in TABS] * len(NAMES)
 
 
 def test_without_gradio_the_line_says_what_to_install(

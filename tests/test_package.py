@@ -77,6 +77,8 @@ def test_the_sdist_holds_what_its_tests_need_and_nothing_private(built: Path) ->
         "constraints.txt",
         "CITATION.cff",
         "CONTRIBUTING.md",
+        ".ci/run",
+        ".github/workflows/ci.yml",
     }
     assert needed <= names
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")} <= names

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -666,6 +665,8 @@ def test_what_a_process_killed_while_saving_leaves_is_no_checkpoint(base: Path, 
 @contextmanager
 def _file_size_limit(size: int) -> Iterator[None]:
     """No file may grow beyond `size` bytes: what a full disk does to a large file, for real."""
+    import resource  # no Windows has it
+
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

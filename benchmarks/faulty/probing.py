@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import resource
 import shlex
 import shutil
 import signal
@@ -146,6 +145,8 @@ def place(folder: Path) -> Iterator[Path]:
 @contextmanager
 def bounded(extra: int = limits.MEMORY) -> Iterator[None]:
     """Within, this process may take so many bytes of address space beyond what it has."""
+    import resource  # no Windows has it
+
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     have = _status("VmSize")
     if have is None:

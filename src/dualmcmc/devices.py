@@ -45,6 +45,10 @@ def peak_memory(device: torch.device) -> int:
         peak = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), flags=re.M)
         if peak:
             return int(peak[1]) * 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

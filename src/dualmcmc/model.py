@@ -496,7 +496,7 @@ class Model:
         if self.has("generator"):
             error = x - self.reconstruct(x, seed=seed, keys=keys, steps=steps, batch_size=batch_size)
             mse = error.square().flatten(1).mean(1)
-        percentile = self.training_scores.percentile(log_density.double().cpu().numpy())
+        percentile = self.training_scores.percentile(log_density.cpu().double().numpy())
         return Scores(log_density, mse, torch.from_numpy(percentile).float().to(self.device))
 
     @on_model
@@ -524,7 +524,7 @@ class Model:
             self.log_density(images.tensor(part), batch_size=batch_size)
             for part in (chosen[first : first + 1000] for first in range(0, len(chosen), 1000))
         ]
-        self.training_scores = scoring.summarise(torch.cat(parts).double().cpu().numpy(), images)
+        self.training_scores = scoring.summarise(torch.cat(parts).cpu().double().numpy(), images)
 
     @on_model
     def gradient(self, images: Pictures, *, batch_size: int = 64) -> tuple[Tensor, Tensor]:

@@ -41,14 +41,14 @@ def between(a: Tensor, b: Tensor, points: int, path: Path) -> Tensor:
         raise InputError(f"a path of {points} points: expected 2 or more")
     if a.shape != b.shape or a.ndim != 2:
         raise InputError(f"paths from {tuple(a.shape)} to {tuple(b.shape)}: expected two equal shapes (N, d)")
-    t = torch.linspace(0, 1, points, dtype=torch.float64, device=a.device)[None, :, None]
-    first, last = a.double()[:, None], b.double()[:, None]
+    t = torch.linspace(0, 1, points, dtype=torch.float64)[None, :, None]
+    first, last = a.cpu().double()[:, None], b.cpu().double()[:, None]  # mps knows no float64
     codes = (1 - t) * first + t * last
     if path == "spherical":
         cosine = torch.nn.functional.cosine_similarity(first, last, dim=2)[..., None].clamp(-1, 1)
         angle = cosine.acos()
         arc = (((1 - t) * angle).sin() * first + (t * angle).sin() * last) / angle.sin()
         codes = torch.where(angle.sin() > 1e-6, arc, codes)
-    codes = codes.to(a.dtype)
+    codes = codes.to(a.dtype).to(a.device)
     codes[:, 0], codes[:, -1] = a, b
     return codes

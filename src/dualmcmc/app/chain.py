@@ -100,7 +100,8 @@ def tab(model: Model, examples: Examples, key: str) -> None:
         seed: Any, data_steps: Any, latent_steps: Any, choice: Any, own: list[Any]
     ) -> Iterator[tuple[str, str]]:
         number = working.seeded(seed)
-        parts = []
+        parts: list[str] = []
+        yield working.progress(0, sum(both.values()), "chains"), ""
         if both["data"]:
             k = working.whole(data_steps, "steps of the data chain", 1, STEPS)
             parts.append(

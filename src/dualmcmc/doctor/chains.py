@@ -50,9 +50,10 @@ def self_test(device: str = "cpu", *, seed: int = 0) -> Finding:
     began = time.monotonic()
     x = langevin(log_density, torch.zeros(SHAPE, device=device), CHAIN, noise=Noise(seed))
     wanted, n = variance(PRECISION, CHAIN), x.numel()
-    found = x.double().square().mean().item()
+    x = x.cpu().double()  # mps knows no float64
+    found = x.square().mean().item()
     off = (found / wanted - 1) / (2 / n) ** 0.5
-    shifted = x.double().mean().item() / (wanted / n) ** 0.5
+    shifted = x.mean().item() / (wanted / n) ** 0.5
     seen = (
         f"variance {found:.5f}, by theory {wanted:.5f} ({off:+.1f} standard deviations; mean {shifted:+.1f}); "
         f"{CHAIN.steps} steps of {n:,} components in {time.monotonic() - began:.1f} s"
