@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 
 import torch
 
@@ -33,6 +34,8 @@ def main() -> None:
 
     model = Model.from_pretrained(options.run)
     normal = data.load(options.normal, model.config.images)
+    if len(normal) < 2 or not 0 <= options.fpr < 1:
+        sys.exit("give two normal images or more, and a rate from 0 to below 1")
     scores = model.log_density(normal.tensor(range(len(normal))))
     order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(0))
     choosing, checking = scores[order].chunk(2)

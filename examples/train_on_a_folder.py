@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def main() -> None:
 
     model = Model.from_pretrained(options.out)
     heldout = data.holdout(options.folder, config.images, skip_bad=True)
+    if heldout is None:
+        sys.exit(f"{options.folder}: too few images to hold any out; the model is in {options.out}")
     x = heldout.tensor(range(min(12, len(heldout))))
     again = model.reconstruct(x)
     print(f"held-out images reconstructed: PSNR {compare(x, again).psnr.mean():.1f} dB")

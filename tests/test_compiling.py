@@ -164,3 +164,13 @@ def test_a_compiler_that_fails_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
     with pytest.raises(InputError, match=r"cannot compile networks \(no compiler\): use --run.chains plain"):
         compiling.check("compiled", torch.device("cpu"))
+
+
+def test_many_runs_in_one_process_compile() -> None:
+    """torch counts graphs of a class, not of a network: twelve widths are more than it takes by default."""
+    x = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for width in range(2, 14):
+        frozen = build_trio(tiny({"networks.energy_width": width})).frozen()
+        plain = frozen.h(x)
+        compiling.make_ready(frozen, "compiled")
+        assert torch.allclose(frozen.h(x), plain, rtol=1e-5)

@@ -719,3 +719,14 @@ def test_models_and_image_sets_say_what_they_are(trained: Path) -> None:
     assert repr(model) == f"Model(digits, 8x8x1, simple networks, 4 latent dimensions, step {model.step})"
     images = data.load("digits:test", model.config.images)
     assert repr(images) == "ImageSet(digits:test, 297 images 8x8x1, 0 skipped)"
+
+
+def test_trajectories_refuse_what_other_methods_refuse(model: Model) -> None:
+    """Keys for other numbers of rows and negative numbers of rows; steps that nobody asks for are none."""
+    for wrong in (lambda: model.data_trajectory(3, [0], keys=[1]), lambda: model.data_trajectory(-1, [0])):
+        with pytest.raises(InputError):
+            wrong()
+    x = model.sample(2)
+    with pytest.raises(InputError, match="1 keys for 2 images"):
+        model.latent_trajectory(x, [0], keys=[1])
+    assert model.latent_trajectory(x, []).states == {}

@@ -76,14 +76,18 @@ def positive(batch_size: int) -> int:
     return batch_size
 
 
-def batches(n: int, seed: int, keys: Sequence[int] | None, batch_size: int) -> Iterator[tuple[slice, Noise]]:
-    """Consecutive parts of n rows, each with the noise of its keys; None: row i has key i."""
+def noise_of(n: int, seed: int, keys: Sequence[int] | None) -> Noise:
+    """The noise of n rows, one key each; None: row i has key i."""
     if n < 0:
         raise InputError(f"{n} images: expected 0 or more")
-    if keys is None:
-        keys = range(n)
-    if len(keys) != n:
+    if keys is not None and len(keys) != n:
         raise InputError(f"{len(keys)} keys for {n} images: give one key per image")
+    return Noise(seed, range(n) if keys is None else keys)
+
+
+def batches(n: int, seed: int, keys: Sequence[int] | None, batch_size: int) -> Iterator[tuple[slice, Noise]]:
+    """Consecutive parts of n rows, each with the noise of its keys; None: row i has key i."""
+    noise = noise_of(n, seed, keys)
     for first in range(0, n, positive(batch_size)):
         part = slice(first, min(first + batch_size, n))
-        yield part, Noise(seed, keys[part])
+        yield part, noise.part(part, n)

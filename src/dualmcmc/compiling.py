@@ -16,6 +16,9 @@ from dualmcmc.trio import Trio
 
 BACKEND = "inductor"
 """torch.compile's; tests that look at the capture alone take a quicker one."""
+SHAPES = 256
+"""Of networks and batches that one process compiles at most. torch counts all networks of a class together and
+would refuse the ninth, though each run needs a few."""
 
 
 def check(chains: str, device: torch.device) -> None:
@@ -47,6 +50,10 @@ def make_ready(frozen: Trio, chains: str) -> None:
     """
     if chains == "plain":
         return
+    import torch._dynamo
+
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, SHAPES)
     for network in (frozen.energy, frozen.generator):
         if network is not None:
             network.compile(fullgraph=True, dynamic=False, backend=BACKEND)

@@ -91,7 +91,8 @@ class _Captured:
                 run()
         torch.cuda.current_stream(x.device).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # The stream that torch would make by itself is one for the process, whatever device came first.
+        with torch.cuda.device(x.device), torch.cuda.graph(self.graph, stream=side):
             self.end = run()
 
     def replay(self, x: Tensor, noise: Noise, given: Sequence[Tensor]) -> Tensor:

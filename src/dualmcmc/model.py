@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dualmcmc import masks, methods, paths, pictures, scoring
-from dualmcmc.calls import batches, of_length, on_model, positive
+from dualmcmc.calls import batches, noise_of, of_length, on_model, positive
 from dualmcmc.data.order import spread
 from dualmcmc.drawing import draw
 from dualmcmc.errors import InputError
@@ -303,8 +303,8 @@ class Model:
         One chain as long as the largest of `at` serves all; the state after step k is `sample`'s of k steps.
         `log_density` is h(x), not divided by a temperature; without an energy network (n, 0).
         """
-        trace, noise = Trace(at=at), Noise(seed, range(n) if keys is None else keys)
-        chain = self._data_chain(max(at))
+        trace, noise = Trace(at=at), noise_of(n, seed, keys)
+        chain = self._data_chain(max(at, default=0))
         draw(self.trio, self.config.method, self._shape(n), chain, noise=noise, trace=trace)
         return _trajectory(trace, n)
 
@@ -320,8 +320,8 @@ class Model:
     ) -> Trajectory:
         """What `infer` passes through, for all images at once: codes after the steps of `at`; f is log p(x, z)."""
         x = self._images(images)
-        noise, trace = Noise(seed, range(len(x)) if keys is None else keys), Trace(at=at)
-        chain = of_length(self._latent_chain(), max(at))
+        noise, trace = noise_of(len(x), seed, keys), Trace(at=at)
+        chain = of_length(self._latent_chain(), max(at, default=0))
         explain(self.trio, x, chain, noise=noise, start=self._latent_start(start), trace=trace)
         return _trajectory(trace, len(x))
 
