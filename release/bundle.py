@@ -85,7 +85,8 @@ def _flags(base: Any, wanted: Any, path: str) -> list[list[str]]:
             values = ours if isinstance(ours, tuple) else (ours,)
             flag = f"--{name.replace('_', '-')}"
             if isinstance(ours, bool):
-                found.append([flag if ours else flag.replace(name.replace("_", "-"), f"no-{name}")])
+                folder, _, leaf = flag.removeprefix("--").rpartition(".")
+                found.append([flag if ours else f"--{folder}{'.' if folder else ''}no-{leaf}"])
             else:
                 found.append([flag, *map(str, values)])
     return found

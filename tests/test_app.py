@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zlib
 from base64 import b64decode
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -434,6 +435,62 @@ def test_every_answer_carries_the_policy_and_nothing_is_told_to_anyone(trained: 
         assert json.loads(found["/config"])["analytics_enabled"] is False
         assert not re.search(r"url\(.?(https?:|//)|@import", found["/theme.css"])
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_the_page_answers_to_its_own_address_alone_and_bounds_uploads(trained: Path, tmp_path: Path) -> None:
+    """A name that leads here from elsewhere is refused (DNS rebinding), and so is more than a visitor may have."""
+    pytest.importorskip("gradio")
+    upload = "/gradio_api/upload"
+    many = str(uploads.COUNT * uploads.BYTES + 1)
+    wanted = [
+        ("GET", "/", {"Host": "evil.example"}, 400),
+        ("POST", upload, {"Host": "evil.example:80", "Content-Length": "1"}, 400),
+        ("POST", upload, {"Content-Length": many}, 413),
+        ("POST", upload, {"Transfer-Encoding": "chunked"}, 411),
+    ]
+    with serving([trained], tmp_path / "log") as address:
+        place = address.removeprefix("http://")
+        for method, path, headers, code in wanted:
+            connection = HTTPConnection(place, timeout=20)
+            connection.putrequest(method, path, skip_host="Host" in headers)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            assert connection.getresponse().status == code, headers
+            connection.close()
+        port = place.rpartition(":")[2]
+        with urlopen(f"http://localhost:{port}/config", timeout=20) as answer:
+            assert answer.status == 200
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_chains_longer_than_the_sliders_are_offered(tmp_path: Path) -> None:
+    """recovery_likelihood's own chain has more steps than a slider would end at."""
+    pytest.importorskip("gradio")
+    train(tmp_path / "run", {"method.test_chain.steps": 400}, method="short_run")
+    model = Model.from_pretrained(tmp_path / "run")
+    with (
+        serving([tmp_path / "run"], tmp_path / "log") as address,
+        urlopen(address + "/config", timeout=20) as found,
+    ):
+        parts = json.loads(found.read())["components"]
+    sliders = [part["props"] for part in parts if part["type"] == "slider" and "hain" in part["props"]["label"]]
+    assert draw.chain_length(model) == 400
+    assert [s["maximum"] for s in sliders if s["value"] == 400] == [400, 400]
+    assert all(s["minimum"] <= s["value"] <= s["maximum"] for s in sliders)
+
+
+def test_frames_that_are_no_numbers_are_told_of() -> None:
+    with pytest.raises(InputError, match="the chain left all numbers"):
+        chain.gain(chain.Frames(torch.tensor([[0.0], [float("nan")]]), [0.0, 0.0]))
+
+
+def test_an_old_gradio_is_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dualmcmc.cli.app.version", lambda name: "6.9.1")
+    assert cli.main(["app", str(trained)]) == 2
+    assert "app needs gradio 6.24 or newer, not 6.9.1" in capsys.readouterr().err
 
 
 def test_without_a_run_the_page_has_the_bundled_models(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_model_of_that_name_in_the_working_folder_comes_first(trained: Path) -
     shutil.copytree(trained, "digits")
     own = Model.from_pretrained("digits")
     assert own.config == Model.from_pretrained(trained).config != bundled.config
-    assert own.source == Path("digits")
+    assert own.source == Path("digits").resolve()
 
 
 def test_a_path_of_that_name_without_a_model_is_an_error_and_no_other_model(capsys: Capture) -> None:

@@ -258,3 +258,44 @@ def test_the_cards_python_runs(saved: Path) -> None:
     exec(block.replace("path/or/hub-id", str(saved)), names)
     assert names["x"].shape == (16, 1, 8, 8)
     assert names["score"].shape == (16,)
+
+
+@pytest.mark.parametrize(
+    ("ref", "public"),
+    [
+        ("/home/alice/photos:train", "photos:train"),
+        ("stream:/home/alice/photos", "stream:photos"),
+        ("../clients/acme/photos", "photos"),
+        ("C:\\Users\\alice\\photos:test", "photos:test"),
+        ("hf:owner/name:train", "hf:owner/name:train"),
+        ("stream:hf:owner/name", "stream:hf:owner/name"),
+        ("cifar10:test", "cifar10:test"),
+    ],
+)
+def test_a_data_reference_is_published_without_its_folders(ref: str, public: str) -> None:
+    assert evaluations.public_reference(ref) == public
+
+
+def test_sets_named_by_paths_are_published_by_their_last_names_and_stay_apart() -> None:
+    sets = {name: {"n": 3, "log_density": {"auroc": value}} for name, value in (("/a/x", 0.5), ("/b/x", 0.75))}
+    entry = {"sets": sets, "protocol": {"n": 3, "seed": 0, "data": "/home/alice/photos:test"}}
+    rows = evaluations.figures({"ood": entry})
+    assert [row.name for row in rows] == ["AUROC against x, by log_density", "AUROC against x (2), by log_density"]
+    assert {row.data for row in rows} == {"photos:test"}
+    assert "alice" not in json.dumps(evaluations.kept({"ood": entry}))
+
+
+@pytest.mark.parametrize(
+    ("data", "own"),
+    [("cifar10:test", True), ("cifar10", True), ("cifar100:test", False), ("stream:cifar10:train", True)],
+)
+def test_an_evaluation_is_the_models_own_on_its_data_by_whole_names(data: str, own: bool) -> None:
+    entry = {"step": 3, "protocol": {"data": data, "weights": "ema"}}
+    for trained_on in ("cifar10", "stream:cifar10"):
+        assert evaluations._is_own(entry, replace(tiny(), data=trained_on), 3) is own
+
+
+@pytest.mark.parametrize("license", [["mit", "apache-2.0"], 1.0])
+def test_a_card_may_state_no_licence_that_is_no_word(license: Any) -> None:
+    with pytest.raises(InputError, match="give the hub's identifier"):
+        card.check_license(license)

@@ -138,6 +138,8 @@ class Hub(BaseHTTPRequestHandler):
     """The hub's endpoints for making a repository and one commit of small files, as huggingface_hub calls them."""
 
     refuse: int = 0
+    there: tuple[str, ...] = ()
+    """Files of a model that was pushed before."""
     calls: list[tuple[str, Any]]
     tokens: set[str | None]
 
@@ -163,6 +165,8 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.calls.append((self.path, None))
+        if "/tree/" in self.path:
+            return self._answer([{"type": "file", "oid": "0", "size": 1, "path": name} for name in self.there])
         self._answer({"siblings": [], "id": "me/digits", "sha": "abc"})
 
     def _answer(self, value: Any, code: int = 200) -> None:
@@ -223,6 +227,17 @@ def test_what_is_sent_is_what_the_dry_run_lists(
     assert torch.equal(Model.from_pretrained("got").sample(2), Model.from_pretrained(trained).sample(2))
     assert hub.tokens == {f"Bearer {TOKEN}"}
     assert TOKEN not in captured.out + captured.err
+
+
+def test_what_a_model_pushed_before_had_and_this_one_has_not_is_deleted(trained: Path, hub: type[Hub]) -> None:
+    """Its manifest would not list it, and the model be refused by whoever loads it; other files stay."""
+    model = Model.from_pretrained(trained)
+    model.training_scores = None
+    model.save_pretrained("plain")
+    hub.there = ("scores.json", "model.safetensors", "notes.txt")
+    assert main(["push", "plain", "me/digits"]) == 0
+    lines = dict(hub.calls)["/api/models/me/digits/commit/main"]
+    assert [line["value"]["path"] for line in lines if line["key"] == "deletedFile"] == ["scores.json"]
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,43 @@ def test_a_pickle_that_would_run_code_is_refused_in_one_line(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["x.pth"]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"hello", b"\x80\x02", bytes(1000)])
+def _compressed(weights: Theirs, path: Path) -> None:
+    torch.save(weights, path.with_suffix(".plain"))
+    with zipfile.ZipFile(path.with_suffix(".plain")) as plain, zipfile.ZipFile(path, "w") as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+
+
+def _stretched(weights: Theirs, path: Path) -> None:
+    """One number that says it is a hundred million million."""
+    weights["netE"]["conv_1.conv1.weight_orig"] = torch.zeros(1).expand(10**7, 10**7)
+    torch.save(weights, path)
+
+
+def _scalar(weights: Theirs, path: Path) -> None:
+    weights["netE"]["conv_1.conv1.weight_orig"] = torch.tensor(1.0)
+    torch.save(weights, path)
+
+
+@pytest.mark.parametrize("make", [_compressed, _stretched, _scalar])
+def test_a_checkpoint_of_tensors_that_cannot_be_is_refused(
+    make: Callable[[Theirs, Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(checkpoint(theirs("cifar10")), tmp_path / "x.pth")
+    assert main(["convert", str(tmp_path / "x.pth"), "--preset", "cifar10", "--out", str(tmp_path / "m")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "compressed archive" in line or "no fitting conv_1.conv1.weight_orig" in line or "has shape ()" in line
+    assert not (tmp_path / "m").exists()
+
+
+def test_half_precision_is_read(tmp_path: Path) -> None:
+    weights = checkpoint(theirs("cifar10"))
+    half = {n: {k: v.half() if v.is_floating_point() else v for k, v in weights[n].items()} for n in ("netE",)}
+    torch.save({**weights, **half}, tmp_path / "x.pth")
+    assert released.convert(tmp_path / "x.pth", "cifar10")[0].energy is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"hello", b"\x80\x02", bytes(1000), b".", b"\x80\x02.", b"J"])
 def test_what_is_no_checkpoint_at_all_is_refused_in_one_line(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,7 +104,7 @@ class Model:
             trio, config, step = pretrained.load(folder)
             # Quantiles and evaluations there are the average's: live weights give other values.
             model = cls(trio, config, step=step, training_scores=pretrained.load_scores(folder), **how)
-            model.source = Path(place) if Path(place).is_dir() else folder
+            model.source = (Path(place) if Path(place).is_dir() else folder).resolve()
             return model
 
     def save_pretrained(

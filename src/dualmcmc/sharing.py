@@ -14,7 +14,7 @@ from dualmcmc.model import Model
 from dualmcmc.settings import STREAM, Config
 from dualmcmc.storage import pretrained
 from dualmcmc.storage.card import CARD, PICTURE, About, license_of, with_licence
-from dualmcmc.storage.evaluations import public
+from dualmcmc.storage.evaluations import public_reference
 from dualmcmc.storage.files import write_text
 
 
@@ -30,11 +30,12 @@ def export(model: Model, folder: Path, about: About, *, data: str | None = None)
     Raises:
         InputError: as `Model.save_pretrained`.
     """
-    scores, name = model.training_scores, data or _public_reference(model.config.data)
+    scores, name = model.training_scores, data or public_reference(model.config.data)
     settings: Config = replace(model.config, data=name)
     if scores is not None:
-        split = scores.data.removeprefix(model.config.data.removeprefix(STREAM))
-        scores = replace(scores, data=f"{name}{split}" if split.startswith(":") else str(public(scores.data)))
+        split = scores.data.removeprefix(STREAM).removeprefix(model.config.data.removeprefix(STREAM))
+        told = f"{name}{split}" if split.startswith(":") else public_reference(scores.data)
+        scores = replace(scores, data=told)
     pretrained.save(folder, model.trio, settings, model.step, scores, about=about, picture=model.picture())
 
 
@@ -54,9 +55,3 @@ def keep_card(source: Path, folder: Path, about: About) -> None:
     write_text(folder / CARD, text)
     if (source / PICTURE).is_file():
         (folder / PICTURE).write_bytes((source / PICTURE).read_bytes())
-
-
-def _public_reference(ref: str) -> str:
-    """A data reference without this machine's folders."""
-    bare = ref.removeprefix(STREAM)
-    return ref.removesuffix(bare) + str(public(bare))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from math import floor, log10
+from math import floor, isfinite, log10
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from dualmcmc.app import figures, picker, working
 from dualmcmc.app.draw import chain_length
 from dualmcmc.app.picker import Examples
 from dualmcmc.app.player import player
+from dualmcmc.errors import InputError
 from dualmcmc.model import Model
 from dualmcmc.report.numbers import number
 
@@ -46,6 +47,8 @@ def latent_chain(model: Model, image: Tensor, seed: int, steps: int) -> Frames:
 def gain(frames: Frames) -> float:
     """How much changes since step 0 are enlarged to be seen: 1, 2 or 5 times a power of ten, within range."""
     largest = float((frames.images - frames.images[:1]).abs().max())
+    if not isfinite(largest):
+        raise InputError("the chain left all numbers: the model is damaged, or so many steps are too many for it")
     if largest == 0:
         return 1.0
     power = 10.0 ** floor(log10(1 / largest))
@@ -79,14 +82,19 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             seed = gr.Number(0, label="Seed", info="Of the drawing, and of both chains.", precision=0, minimum=0)
             data_steps = gr.Slider(
                 1,
-                STEPS,
+                max(STEPS, chain_length(model)),
                 max(1, chain_length(model)),
                 step=1,
                 label="Steps of the data chain",
                 visible=both["data"],
             )
             latent_steps = gr.Slider(
-                1, STEPS, max(30, latent), step=1, label="Steps of the latent chain", visible=both["latent"]
+                1,
+                max(STEPS, latent),
+                max(30, latent),
+                step=1,
+                label="Steps of the latent chain",
+                visible=both["latent"],
             )
             given = picker.picker(model, examples, "Picture for the latent chain", key, visible=both["latent"])
             with gr.Row():
@@ -103,13 +111,13 @@ def tab(model: Model, examples: Examples, key: str) -> None:
         parts: list[str] = []
         yield working.progress(0, sum(both.values()), "chains"), ""
         if both["data"]:
-            k = working.whole(data_steps, "steps of the data chain", 1, STEPS)
+            k = working.whole(data_steps, "steps of the data chain", 1, max(STEPS, chain_length(model)))
             parts.append(
                 show(data_chain(model, number, k), "Data chain: a drawing is revised", DATA, "log-density")
             )
             yield working.progress(len(parts), sum(both.values()), "chains"), "".join(parts)
         if both["latent"]:
-            k = working.whole(latent_steps, "steps of the latent chain", 1, STEPS)
+            k = working.whole(latent_steps, "steps of the latent chain", 1, max(STEPS, latent))
             frames = latent_chain(model, picker.chosen(choice, own, examples, model), number, k)
             parts.append(show(frames, "Latent chain: a picture is explained", LATENT, "log p(x, z)"))
         yield working.done("Move the slider, or press Play."), f'<div class="dm-pair">{"".join(parts)}</div>'

@@ -82,7 +82,7 @@ def tab(model: Model, key: str, also: Sequence[Any] = ()) -> None:
             count = gr.Slider(1, COUNT, 16, step=1, label="How many pictures")
             about = f"The model is used with {length}. With 0 the pictures stay as they were."
             steps = gr.Slider(
-                0, STEPS, length, step=1, label="Chain steps", info=about, visible=model.has("energy")
+                0, max(STEPS, length), length, step=1, label="Chain steps", info=about, visible=model.has("energy")
             )
             with gr.Row():
                 button = gr.Button("Draw", variant="primary")
@@ -93,7 +93,7 @@ def tab(model: Model, key: str, also: Sequence[Any] = ()) -> None:
 
     def work(seed: Any, count: Any, steps: Any) -> Iterator[tuple[str, str]]:
         n = working.whole(count, "how many pictures", 1, COUNT)
-        k = working.whole(steps, "chain steps", 0, STEPS) if model.has("energy") else 0
+        k = working.whole(steps, "chain steps", 0, max(STEPS, length)) if model.has("energy") else 0
         for drawn in draw(model, working.seeded(seed), n, k):
             found = len(drawn.before)
             line = working.progress(found, n) if found < n else working.done(f"{n} pictures.")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dualmcmc.app import figures, painter, picker, working
 from dualmcmc.app.picker import Examples
+from dualmcmc.errors import InputError
 from dualmcmc.model import Model
 from dualmcmc.tasks.inpainting import stages_of
 
@@ -109,8 +110,12 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             yield line, show(found, k)
 
     def under(choice: Any, own: list[Any]) -> Any:
-        """The chosen picture, below the mask."""
-        return gr.HTML(picture=figures.address(picker.chosen(choice, own, examples, model)[0]))
+        """The chosen picture, below the mask; one that the page no longer has is told of on the next press."""
+        try:
+            picture = picker.chosen(choice, own, examples, model)[0]
+        except InputError:
+            return gr.skip()
+        return gr.HTML(picture=figures.address(picture))
 
     given.choice.change(
         under, [given.choice, given.own], mask, queue=False, show_progress="hidden", api_visibility="private"

@@ -73,7 +73,9 @@ def tab(model: Model, examples: Examples, key: str) -> None:
         with gr.Column(scale=1, min_width=260):
             given = picker.picker(model, examples, "Picture", key)
             about = f"The model was trained with {length}."
-            steps = gr.Slider(0, STEPS, max(30, length), step=1, label="Steps of the latent chain", info=about)
+            steps = gr.Slider(
+                0, max(STEPS, length), max(30, length), step=1, label="Steps of the latent chain", info=about
+            )
             seed = gr.Number(0, label="Seed", info="Of the chain's noise.", precision=0, minimum=0)
             with gr.Row():
                 button = gr.Button("Reconstruct", variant="primary")
@@ -83,7 +85,7 @@ def tab(model: Model, examples: Examples, key: str) -> None:
             shown = gr.HTML(elem_id=f"reconstructed-{key}")
 
     def work(choice: Any, own: list[Any], steps: Any, seed: Any) -> Iterator[tuple[str, str]]:
-        k, number = working.whole(steps, "steps of the latent chain", 0, STEPS), working.seeded(seed)
+        k, number = working.whole(steps, "steps of the latent chain", 0, max(STEPS, length)), working.seeded(seed)
         image = picker.chosen(choice, own, examples, model)
         yield working.progress(0, 1), ""
         yield working.done("Done."), show(model, reconstruct(model, image, number, k), k)

@@ -11,18 +11,26 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualmcmc.app.uploads import BYTES
+from dualmcmc.app.uploads import BYTES, COUNT
 from dualmcmc.errors import InputError
 
 if TYPE_CHECKING:
+    from fastapi import Request
+
     from dualmcmc.model import Model
 
 FIRST, TRIED = 7860, 100
 """Ports that are tried where none is asked for."""
+LOCAL = ("localhost", "127.0.0.1", "::1")
+TOGETHER = 1 << 30
+"""Bytes of all uploads that lie in the server's folder at one time."""
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; form-action 'self'; base-uri 'self'"
@@ -48,7 +56,8 @@ def listen(host: str, port: int | None) -> socket.socket:
             door.listen(128)
         except OSError as error:
             door.close()
-            if error.errno != errno.EADDRINUSE:
+            taken = (errno.EADDRINUSE, *([errno.EACCES] if port is None else []))  # ports that Windows reserves
+            if error.errno not in taken:
                 reason = error.strerror or error
                 raise InputError(
                     f"{host} port {tried} cannot be used ({reason}): try another --host or --port"
@@ -72,7 +81,8 @@ def _serve(models: Sequence[tuple[str, Model]], door: socket.socket, open_browse
 
     host, port = door.getsockname()[:2]
     app = application(models, host, port)
-    place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # no browser goes to a wildcard
+    place = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -81,10 +91,32 @@ def _serve(models: Sequence[tuple[str, Model]], door: socket.socket, open_browse
             if open_browser:
                 import webbrowser
 
-                webbrowser.open(place)
+                # A text browser runs until it is left, and this thread is to serve it its page.
+                threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
 
     how = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
     Server(how).run(sockets=[door])
+
+
+def refusal(request: Request, host: str) -> tuple[int, str] | None:
+    """Why a request is not answered: an HTTP status and a sentence; None: it is.
+
+    A page elsewhere may have its name lead here (DNS rebinding), so a server of this machine alone answers to this
+    machine's names alone. An upload says how large it is, and is no more than one visitor may have; all uploads
+    that lie here together have a bound, too.
+    """
+    if ip_address(host).is_loopback and request.url.hostname not in (*LOCAL, host):
+        return 400, "This page answers to its own address only."
+    if request.method != "POST" or not request.url.path.endswith("/upload"):
+        return None
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal():
+        return 411, "An upload must say how large it is."
+    folder = Path(os.environ["GRADIO_TEMP_DIR"]) if "GRADIO_TEMP_DIR" in os.environ else None
+    lying = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder else 0
+    if int(length) > COUNT * BYTES or lying + int(length) > TOGETHER:
+        return 413, "That is too much at once: send fewer or smaller pictures, or wait a minute."
+    return None
 
 
 def application(models: Sequence[tuple[str, Model]], host: str, port: int) -> Any:
@@ -102,6 +134,8 @@ def application(models: Sequence[tuple[str, Model]], host: str, port: int) -> An
 
         @app.middleware("http")
         async def guarded(request: fastapi.Request, answer: Any) -> Any:
+            if refused := refusal(request, host):
+                return fastapi.responses.PlainTextResponse(refused[1], refused[0])
             response = await answer(request)
             response.headers["Content-Security-Policy"] = POLICY
             response.headers["Referrer-Policy"] = "no-referrer"

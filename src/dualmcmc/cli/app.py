@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from packaging.version import Version
 
 from dualmcmc.cli.arguments import OnModel, Weights, parse
 from dualmcmc.errors import InputError
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST = 8
 """Models on one page."""
+OLDEST = Version("6.24")
+"""Version of gradio that has all that the page asks of it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def app(args: list[str]) -> None:
     options = parse(App, args, "app")
     if find_spec("gradio") is None:
         raise InputError("app needs gradio, which is not installed: pip install 'dualmcmc[app]'")
+    if Version(there := version("gradio")) < OLDEST:
+        raise InputError(f"app needs gradio {OLDEST} or newer, not {there}: pip install -U 'dualmcmc[app]'")
     if options.port is not None and not 1 <= options.port <= 65_535:
         raise InputError(f"--port {options.port}: give a number from 1 to 65535")
     if len(options.runs) > MOST:

@@ -96,10 +96,13 @@ def _write(options: Push, folder: Path) -> str | None:
         raise InputError(f"no model at {options.run}: push sends a run or a model folder of this machine")
     source = find(options.run)
     license = options.license or license_of(source)
+    check_license(license)
+    if not options.dry_run:
+        check_token()
     model = Model.from_pretrained(options.run, device=best_device())  # where the picture is drawn
     about = About(license=license, evaluations=model.evaluations(), place=options.to)
     export(model, folder, about)
-    if source == model.source:  # a model folder, not that of a run
+    if source.resolve() == model.source:  # a model folder, not that of a run
         keep_card(source, folder, about)
     return license
 
@@ -108,18 +111,22 @@ def _send(options: Push, folder: Path, files: list[str]) -> str:
     """Makes the repository if it is not there, and one commit in it; returns its address.
 
     Raises:
-        InputError: no token, one that may not write there, or no network. The token is in no message.
+        InputError: a token that may not write there, or no network. The token is in no message.
     """
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    if not get_token():
-        raise InputError("push needs a token of the hub that may write: `hf auth login`, or set HF_TOKEN")
+    from dualmcmc.storage.pretrained import FILES
+
     api = HfApi(library_name="dualmcmc")
     try:
         repository = api.create_repo(options.to, private=not options.public, exist_ok=True)
         api.upload_folder(
-            repo_id=options.to, folder_path=folder, allow_patterns=files, commit_message=options.message
+            repo_id=options.to,
+            folder_path=folder,
+            allow_patterns=files,
+            delete_patterns=sorted(FILES),  # what a model pushed before had and this one has not
+            commit_message=options.message,
         )
     except HfHubHTTPError as error:
         code = getattr(error.response, "status_code", None)
@@ -136,6 +143,18 @@ def _send(options: Push, folder: Path, files: list[str]) -> str:
             f"the hub is out of reach ({why}): push where there is a network, without HF_HUB_OFFLINE"
         ) from None
     return str(repository)
+
+
+def check_token() -> None:
+    """Refuses to begin without a token.
+
+    Raises:
+        InputError: saying how to give one.
+    """
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise InputError("push needs a token of the hub that may write: `hf auth login`, or set HF_TOKEN")
 
 
 def is_of_the_network(error: Exception) -> bool:

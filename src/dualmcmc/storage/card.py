@@ -59,9 +59,10 @@ def check_license(license: str | None) -> None:
     Raises:
         InputError: saying what one looks like.
     """
-    if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,63}", license):
+    well = isinstance(license, str) and re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,63}", license)
+    if license is not None and not well:  # a card may say anything
         raise InputError(
-            f"license {license[:100]!r}: give the hub's identifier, as apache-2.0, mit, cc-by-4.0 or other"
+            f"license {str(license)[:100]!r}: give the hub's identifier, as apache-2.0, mit, cc-by-4.0 or other"
         )
 
 

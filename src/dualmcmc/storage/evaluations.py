@@ -8,7 +8,8 @@ same form, so that a copy of a copy still tells how its figures were found.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from itertools import count
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from dualmcmc.errors import InputError
@@ -58,28 +59,55 @@ def _is_own(entry: Entry, settings: Config, step: int) -> bool:
     how = entry.get("protocol")
     if not isinstance(how, dict) or how.get("weights", "ema") != "ema":
         return False
-    return bool(entry.get("step", how.get("step")) == step and _data(how).startswith(_named(settings.data)))
+    name, data = _named(settings.data), _named(_data(how))
+    return bool(entry.get("step", how.get("step")) == step and (data == name or data.startswith(f"{name}:")))
 
 
 def _named(ref: str) -> str:
     """What a data reference and its splits' titles have in common."""
-    return public(ref.removeprefix(STREAM))
+    return public_reference(ref).removeprefix(STREAM)
 
 
 def _data(how: Entry) -> str:
     """The images that an evaluation used: held-out ones, or those that samples were compared with."""
     reference = how.get("reference")
     compared = reference.get("data") if isinstance(reference, dict) else None
-    return str(public(how.get("heldout") or how.get("data") or compared or ""))
+    return public_reference(str(how.get("heldout") or how.get("data") or compared or ""))
 
 
 def public(value: Any) -> Any:
-    """The same without this machine's folders: of an absolute path, wherever it stands, the last name is left."""
+    """The same without this machine's folders: of a path, wherever it stands, the last name is left.
+
+    A relative path is told where data are named: by the keys of sets, and under `data` and `heldout`.
+    """
     if isinstance(value, str):
-        return Path(value).name if Path(value).is_absolute() else value
+        return public_reference(value) if _leads_away(value.removeprefix(STREAM)) else value
     if isinstance(value, Mapping):
-        return {public(key): public(item) for key, item in value.items() if key != "run"}
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            if key == "run":
+                continue
+            name = public_reference(str(key))
+            if name in found:  # two folders of one name
+                name = next(one for i in count(2) if (one := f"{name} ({i})") not in found)
+            named = key in ("data", "heldout") and isinstance(item, str)
+            found[name] = public_reference(item) if named else public(item)
+        return found
     return [public(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def public_reference(ref: str) -> str:
+    """A data reference or title, of a path its last name; names, and the hub's (`hf:owner/name`), stay whole."""
+    bare = ref.removeprefix(STREAM)
+    if bare.startswith("hf:") or not ("/" in bare or "\\" in bare):
+        return ref
+    return ref.removesuffix(bare) + PureWindowsPath(bare).name  # which splits at both kinds of slashes
+
+
+def _leads_away(text: str) -> bool:
+    """Whether it is a path from a root, of this machine or another, from a home, or out of the working folder."""
+    roots = Path(text).is_absolute() or PureWindowsPath(text).is_absolute()
+    return roots or text.startswith(("~", "./", "../", ".\\", "..\\"))
 
 
 def figures(found: Mapping[str, Entry]) -> list[Figure]:
@@ -88,6 +116,7 @@ def figures(found: Mapping[str, Entry]) -> list[Figure]:
     Raises:
         InputError: an evaluation has not the form that `evaluate` gives it.
     """
+    found = {task: public(entry) for task, entry in found.items()}
     read = {"generation": _generation, "reconstruction": _reconstruction, "ood": _ood, "inpainting": _inpainting}
     if "reconstruction" not in found:  # the small evaluation's is worth telling where there is no other
         read["training"] = _training

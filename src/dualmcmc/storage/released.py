@@ -27,6 +27,8 @@ and not seen: they are assumed to go on in the same pattern, and what does not i
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +51,11 @@ LAYERS = {"first": "conv1", "second": "conv2", "skip": "sc", "norm_first": "bn_1
 """Ours to theirs, within a block."""
 EPOCHS = 301
 """Of a whole released training."""
+FAILURES = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError),
+    *(struct.error, zipfile.BadZipFile),
+)
+"""What torch's reader raises on bytes that are no checkpoint."""
 Weights = Mapping[str, Tensor]
 
 
@@ -80,10 +87,13 @@ def read(file: Path) -> dict[str, Any]:
     """
     try:
         reading.check_size(file, limits.TENSORS)
+        _check_unpacked(file)
         found = torch.load(file, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except pickle.UnpicklingError:
         raise InputError(f"{file} holds more than tensors, or is no checkpoint: nothing of it was run") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except FAILURES as error:
         kind = type(error).__name__
         raise InputError(f"{file} cannot be read as a checkpoint ({kind}): check the path, or fetch it") from None
     for name in ("netE", "netG", "netI"):
@@ -93,6 +103,14 @@ def read(file: Path) -> dict[str, Any]:
     epoch = found.get("epoch")
     nets: dict[str, Any] = {name: dict(found[name]) for name in ("netE", "netG", "netI")}
     return {**nets, "epoch": torch.tensor(epoch)} if isinstance(epoch, int) and 0 <= epoch < EPOCHS else nets
+
+
+def _check_unpacked(file: Path) -> None:
+    """Refuses an archive that is compressed: torch writes none, and a small one may hold more than memory does."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise InputError(f"{file} is a compressed archive, which no checkpoint is: nothing of it was read")
 
 
 def settings_of(nets: Mapping[str, Weights], name: str, source: str) -> Config:
@@ -128,13 +146,12 @@ def networks(nets: Mapping[str, Weights], settings: Config, source: str) -> Trio
         if net == "netE":
             names = [f"{theirs}{end}" for end in ("_orig", "_u", "_v")]
             w, u, v = (_tensor(nets, net, name, source) for name in names)
+            _check_shape(w, own, net, theirs, source)
             tensor = _normalised(w, u, v, f"{source}: {net}.{theirs}")
             tensor = -tensor if ours == "energy.head.weight" else tensor
         else:
             names, tensor = [theirs], _tensor(nets, net, theirs, source)
-        if tensor.shape != own.shape:
-            seen, expected = tuple(tensor.shape), tuple(own.shape)
-            raise InputError(f"{source}: {net}.{theirs} has shape {seen}, and {expected} is expected")
+        _check_shape(tensor, own, net, theirs, source)
         weights[ours] = tensor
         taken[net] |= {*names}
     for net, names_taken in taken.items():
@@ -160,6 +177,12 @@ def theirs_of(ours: str, blocks: int) -> tuple[str, str]:
     return "netG", {"project": "lin_1", "norm": f"bn_{last}", "to_image": f"conv{last}"}[path[0]] + f".{leaf}"
 
 
+def _check_shape(tensor: Tensor, own: Tensor, net: str, theirs: str, source: str) -> None:
+    if tensor.shape != own.shape:
+        seen, expected = tuple(tensor.shape), tuple(own.shape)
+        raise InputError(f"{source}: {net}.{theirs} has shape {seen}, and {expected} is expected")
+
+
 def _normalised(weight: Tensor, u: Tensor, v: Tensor, source: str) -> Tensor:
     """W / (u' W v), the kernel W (O, ...) being the matrix (O, N); u (O,), v (N,)."""
     matrix = weight.flatten(1) if weight.ndim > 1 else weight[None]
@@ -172,6 +195,8 @@ def _normalised(weight: Tensor, u: Tensor, v: Tensor, source: str) -> Tensor:
 
 def _tensor(nets: Mapping[str, Weights], net: str, name: str, source: str, ndim: int | None = None) -> Tensor:
     found = nets[net].get(name)
-    if found is None or (ndim is not None and found.ndim != ndim):
+    # Others cannot be computed with, or stand for more numbers than they hold.
+    plain = found is not None and found.layout == torch.strided and found.is_contiguous()
+    if found is None or not plain or (ndim is not None and found.ndim != ndim):
         raise InputError(f"{source}: {net} has no fitting {name}: is it of this preset, and of the released code?")
-    return found
+    return found.float() if found.is_floating_point() else found
