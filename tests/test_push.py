@@ -166,8 +166,10 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.calls.append((self.path, None))
         if "/tree/" in self.path:
-            return self._answer([{"type": "file", "oid": "0", "size": 1, "path": name} for name in self.there])
-        self._answer({"siblings": [], "id": "me/digits", "sha": "abc"})
+            found: Any = [{"type": "file", "oid": "0", "size": 1, "path": name} for name in self.there]
+        else:
+            found = {"siblings": [], "id": "me/digits", "sha": "abc"}
+        self._answer(found)
 
     def _answer(self, value: Any, code: int = 200) -> None:
         content = json.dumps(value).encode()
