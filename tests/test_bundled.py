@@ -8,13 +8,14 @@ import re
 import shlex
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dualmcmc import InputError, Model, data
+from dualmcmc import InputError, Model, data, presets
 from dualmcmc.cli import main
 from dualmcmc.cli.train import _options as train_options
 from dualmcmc.metrics import compare
@@ -200,3 +201,10 @@ def test_saving_a_bundled_model_keeps_what_is_known_of_it(tmp_path: Path) -> Non
         (folder("digits") / "metrics.json").read_text(encoding="utf-8")
     )
     assert Path("mine/picture.png").read_bytes() == (folder("digits") / "picture.png").read_bytes()
+
+
+def test_a_command_turns_a_switch_off_as_the_command_line_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "release"))
+    settings = presets.preset("digits", "dual_mcmc")
+    plain = replace(settings, networks=replace(settings.networks, spectral_norm=False))
+    assert "--networks.no-spectral-norm" in importlib.import_module("bundle").command(plain)

@@ -266,6 +266,7 @@ def test_the_cards_python_runs(saved: Path) -> None:
         ("/home/alice/photos:train", "photos:train"),
         ("stream:/home/alice/photos", "stream:photos"),
         ("../clients/acme/photos", "photos"),
+        ("clients/acme/photos/:train", "photos:train"),
         ("C:\\Users\\alice\\photos:test", "photos:test"),
         ("hf:owner/name:train", "hf:owner/name:train"),
         ("stream:hf:owner/name", "stream:hf:owner/name"),
@@ -299,3 +300,18 @@ def test_an_evaluation_is_the_models_own_on_its_data_by_whole_names(data: str, o
 def test_a_card_may_state_no_licence_that_is_no_word(license: Any) -> None:
     with pytest.raises(InputError, match="give the hub's identifier"):
         card.check_license(license)
+
+
+@pytest.mark.parametrize(
+    "ref", ["/home/a b/acme/photos", "stream:/home/acme/photos", "acme/photos", "/acme/photos/"]
+)
+def test_wherever_an_evaluation_names_its_data_no_folder_is_published(ref: str) -> None:
+    title, said = f"{ref}:train", "standardised on 9 images of "
+    how = {"data": title, "heldout": title, "features": {"pca_data": title}, "combination": f"{said}{title}"}
+    found = evaluations.public({"protocol": how})["protocol"]
+    name = "stream:photos:train" if ref.startswith("stream:") else "photos:train"
+    assert found == {
+        "data": name, "heldout": name, "features": {"pca_data": name}, "combination": f"{said}{name}",
+    }  # fmt: skip
+    assert "acme" not in card.render(replace(tiny(), data=ref), 10, About())
+    assert evaluations._is_own({"step": 3, "protocol": how}, replace(tiny(), data=ref), 3)

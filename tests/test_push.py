@@ -250,3 +250,18 @@ def test_what_the_hub_refuses_is_said_in_a_line_without_the_token(
 ) -> None:
     hub.refuse = code
     assert said in refused([str(trained), "me/digits"], capsys)
+
+
+def test_licence_and_token_are_checked_before_the_model_is_read(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    Model.from_pretrained(trained).save_pretrained("mine", license="mit", picture=False)
+    card = Path("mine/README.md")
+
+    def read(*_: Any, **__: Any) -> None:
+        raise AssertionError("the model was read first")
+
+    monkeypatch.setattr(Model, "from_pretrained", read)
+    assert "push needs a token" in refused(["mine", "me/digits"], capsys)
+    card.write_text(card.read_text(encoding="utf-8").replace("license: mit", "license: [mit]"), encoding="utf-8")
+    assert "give the hub's identifier" in refused(["mine", "me/digits", "--dry-run"], capsys)

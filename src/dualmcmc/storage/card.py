@@ -17,7 +17,7 @@ from dualmcmc import __version__, methods
 from dualmcmc.data.named import NAMED
 from dualmcmc.errors import InputError
 from dualmcmc.settings import STREAM, Config
-from dualmcmc.storage.evaluations import Entry, Figure, figures, public
+from dualmcmc.storage.evaluations import Entry, Figure, figures, public_reference
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -165,7 +165,7 @@ def _what(settings: Config, step: int, about: About) -> str:
     text = (
         f"{listed[0].upper()}{listed[1:]} for {colours} images of {images.size}x{images.size} pixels, learned by "
         f"`{settings.method.name}` ({methods.title(settings.method.name)}) with dualmcmc {__version__}: "
-        f"{step:,} updates of {settings.optim.batch_size} images of `{public(settings.data)}`."
+        f"{step:,} updates of {settings.optim.batch_size} images of `{public_reference(settings.data)}`."
     )
     if about.picture:
         text += f"\n\n![Samples that the model drew, not chosen]({PICTURE})"

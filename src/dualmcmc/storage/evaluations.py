@@ -7,6 +7,7 @@ same form, so that a copy of a copy still tells how its figures were found.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path, PureWindowsPath
@@ -78,7 +79,7 @@ def _data(how: Entry) -> str:
 def public(value: Any) -> Any:
     """The same without this machine's folders: of a path, wherever it stands, the last name is left.
 
-    A relative path is told where data are named: by the keys of sets, and under `data` and `heldout`.
+    A relative path is told where data are named: by the keys of sets, and where `_DATA` says.
     """
     if isinstance(value, str):
         return public_reference(value) if _leads_away(value.removeprefix(STREAM)) else value
@@ -90,10 +91,18 @@ def public(value: Any) -> Any:
             name = public_reference(str(key))
             if name in found:  # two folders of one name
                 name = next(one for i in count(2) if (one := f"{name} ({i})") not in found)
-            named = key in ("data", "heldout") and isinstance(item, str)
-            found[name] = public_reference(item) if named else public(item)
+            before = _DATA.get(str(key)) if isinstance(item, str) else None
+            if before is not None and before in item:
+                head = item[: item.index(before) + len(before)]
+                found[name] = head + public_reference(item.removeprefix(head))
+            else:
+                found[name] = public(item)
         return found
     return [public(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+_DATA = {"data": "", "heldout": "", "pca_data": "", "combination": " images of "}
+"""Keys of an evaluation under which a data reference stands, to the words before it."""
 
 
 def public_reference(ref: str) -> str:
@@ -101,7 +110,8 @@ def public_reference(ref: str) -> str:
     bare = ref.removeprefix(STREAM)
     if bare.startswith("hf:") or not ("/" in bare or "\\" in bare):
         return ref
-    return ref.removesuffix(bare) + PureWindowsPath(bare).name  # which splits at both kinds of slashes
+    path = re.sub(r"[/\\]+(?=:|$)", "", bare)  # photos/ and photos/:train
+    return ref.removesuffix(bare) + PureWindowsPath(path).name  # which splits at both kinds of slashes
 
 
 def _leads_away(text: str) -> bool:
