@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import random
@@ -12,8 +13,10 @@ import subprocess
 import sys
 import zlib
 from base64 import b64decode
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import urlopen
 
@@ -33,6 +36,7 @@ from dualmcmc.app import chain, draw, figures, inpaint, interpolate, picker, rec
 from dualmcmc.app.page import TABS
 from dualmcmc.app.painter import mask_of, middle
 from dualmcmc.app.uploads import Upload
+from dualmcmc.data import parse
 from dualmcmc.data.rule import to_float, to_uint8
 from dualmcmc.errors import InputError
 from dualmcmc.settings import Images
@@ -447,6 +451,7 @@ def test_the_page_answers_to_its_own_address_alone_and_bounds_uploads(trained: P
         ("POST", upload, {"Host": "evil.example:80", "Content-Length": "1"}, 400),
         ("POST", upload, {"Content-Length": many}, 413),
         ("POST", upload, {"Transfer-Encoding": "chunked"}, 411),
+        ("POST", upload, {"Transfer-Encoding": "chunked", "Content-Length": "1"}, 411),
     ]
     with serving([trained], tmp_path / "log") as address:
         place = address.removeprefix("http://")
@@ -483,6 +488,110 @@ def test_chains_longer_than_the_sliders_are_offered(tmp_path: Path) -> None:
 def test_frames_that_are_no_numbers_are_told_of() -> None:
     with pytest.raises(InputError, match="the chain left all numbers"):
         chain.gain(chain.Frames(torch.tensor([[0.0], [float("nan")]]), [0.0, 0.0]))
+
+
+def test_a_model_whose_pictures_are_no_numbers_is_told_of(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no black picture."""
+    no_number = torch.full((picker.SHOWN, 1, 8, 8), float("nan"))
+    monkeypatch.setattr("dualmcmc.data.parse", lambda ref: replace(parse("digits"), place="folder"))
+    monkeypatch.setattr(Model, "sample", lambda self, n, seed: no_number)
+    with pytest.raises(InputError, match="own pictures are no numbers"):
+        picker.examples(model)
+    passed = SimpleNamespace(states={0: torch.zeros(1, 1, 8, 8), 2: no_number[:1]}, log_density=torch.zeros(1, 3))
+    monkeypatch.setattr(Model, "data_trajectory", lambda *args, **options: passed)
+    with pytest.raises(InputError, match="the pictures left all numbers"):
+        next(draw.draw(model, 0, 1, 2))
+
+
+def test_uploads_that_lie_there_count_and_one_that_goes_meanwhile_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = pytest.importorskip("starlette.requests")
+    from dualmcmc.app import serving as server
+
+    def asked(length: int) -> int | None:
+        headers = [(b"host", b"localhost"), (b"content-length", str(length).encode())]
+        scope = {"type": "http", "method": "POST", "path": "/upload", "scheme": "http", "query_string": b""}
+        refused = server.refusal(requests.Request({**scope, "headers": headers}), "127.0.0.1")
+        return refused and refused[0]
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(server, "TOGETHER", 100)
+    (tmp_path / "of").mkdir()
+    (tmp_path / "of" / "another").write_bytes(bytes(60))
+    assert asked(40) is None
+    assert asked(41) == 413
+    there = Path.is_file
+
+    def goes(file: Path) -> bool:
+        was = there(file)
+        file.unlink(missing_ok=True) if was else None
+        return was
+
+    monkeypatch.setattr(Path, "is_file", goes)
+    assert asked(100) is None
+
+
+@pytest.mark.parametrize("port", [None, 7860])
+def test_a_port_that_the_system_keeps_is_passed_over_unless_it_was_asked_for(
+    port: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows does with ranges of them."""
+    from dualmcmc.app.serving import FIRST, listen
+
+    class Kept(socket.socket):
+        def bind(self, address: Any) -> None:
+            if address[1] == FIRST:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            super().bind(address)
+
+    monkeypatch.setattr("dualmcmc.app.serving.socket.socket", Kept)
+    if port is None:
+        with listen("127.0.0.1", None) as door:
+            assert door.getsockname()[1] > FIRST
+    else:
+        with pytest.raises(InputError, match="7860 cannot be used"):
+            listen("127.0.0.1", port)
+
+
+def test_a_browser_that_does_not_return_leaves_the_page_served_and_no_wildcard_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, whose browser answers once it has been served the page it was sent to."""
+    pytest.importorskip("gradio")
+    script = """
+import os, sys, urllib.request, webbrowser
+from dualmcmc import Model
+from dualmcmc.app.serving import listen, serve
+def text_browser(place):
+    try:
+        print("saw", urllib.request.urlopen(place + "/config", timeout=20).status, place, flush=True)
+    except Exception as error:
+        print("saw nothing:", error, flush=True)
+    os._exit(0)
+webbrowser.open = text_browser
+serve([("one", Model.from_pretrained(sys.argv[1], device="cpu"))], listen("0.0.0.0", None), open_browser=True)
+"""
+    train(tmp_path / "run")
+    command = [sys.executable, "-c", script, str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert re.search(r"saw 200 http://127\.0\.0\.1:\d+$", done.stdout, re.M), done.stdout + done.stderr
+
+
+def test_a_picture_that_is_forgotten_leaves_the_mask_as_it_is(trained: Path) -> None:
+    """What is below the mask changes without a button, so there is no status line to say it in."""
+    pytest.importorskip("gradio")
+    script = """
+import sys
+import gradio as gr
+from dualmcmc import Model
+from dualmcmc.app.page import build
+page = build([("one", Model.from_pretrained(sys.argv[1], device="cpu"))])
+(under,) = [f.fn for f in page.fns.values() if getattr(f.fn, "__name__", "") == "under"]
+print("same", under("8", []) == gr.skip())
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(trained)], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["same True"], done.stderr
 
 
 def test_an_old_gradio_is_refused(

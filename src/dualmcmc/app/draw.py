@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dualmcmc import methods
 from dualmcmc.app import figures, working
+from dualmcmc.errors import InputError
 from dualmcmc.model import Model
 from dualmcmc.report.numbers import number
 
@@ -31,11 +32,18 @@ def draw(model: Model, seed: int, n: int, steps: int) -> Iterator[Drawn]:
     """What `model.sample(n, seed=seed, steps=steps)` gives, and what it starts from, in pieces: ever more of them.
 
     Without an energy network there is no chain, and log pi is (N, 0).
+
+    Raises:
+        InputError: a picture is not finite.
     """
     rows: list[Drawn] = []
     for part in working.pieces(n):
         passed = model.data_trajectory(len(part), {0, steps}, seed=seed, keys=part)
         before, after = (passed.states[k].clamp(-1, 1) for k in (0, steps))
+        if not (before.isfinite().all() and after.isfinite().all()):
+            raise InputError(
+                f"the pictures left all numbers: the model is damaged, or {steps} steps are too many for it"
+            )
         rows.append(Drawn(before, after, passed.log_density / model.trio.temperature))
         yield Drawn(*map(torch.cat, zip(*rows, strict=True)))
 

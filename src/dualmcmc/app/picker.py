@@ -45,13 +45,20 @@ class Picker(NamedTuple):
 
 
 def examples(model: Model) -> Examples:
-    """Held-out digits for a model of digits, as these are embedded; for any other, pictures of its own."""
+    """Held-out digits for a model of digits, as these are embedded; for any other, pictures of its own.
+
+    Raises:
+        InputError: its own are not finite.
+    """
     from dualmcmc import data
 
     if data.parse(model.config.data).place == "digits":
         held_out = data.load("digits:test", model.config.images)
         return Examples(to_uint8(held_out.tensor(range(SHOWN))), "Held-out digit")
-    return Examples(to_uint8(model.sample(SHOWN, seed=2023)), "Picture drawn by the model")
+    drawn = model.sample(SHOWN, seed=2023)
+    if not drawn.isfinite().all():
+        raise InputError("the model's own pictures are no numbers: it is damaged, make or fetch it again")
+    return Examples(to_uint8(drawn), "Picture drawn by the model")
 
 
 def chosen(choice: Any, own: Sequence[Upload], examples: Examples, model: Model) -> Tensor:

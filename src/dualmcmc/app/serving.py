@@ -14,6 +14,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,13 +111,21 @@ def refusal(request: Request, host: str) -> tuple[int, str] | None:
     if request.method != "POST" or not request.url.path.endswith("/upload"):
         return None
     length = request.headers.get("content-length", "")
-    if not length.isdecimal():
+    if "transfer-encoding" in request.headers or not length.isdecimal():  # of both, the server believes the former
         return 411, "An upload must say how large it is."
-    folder = Path(os.environ["GRADIO_TEMP_DIR"]) if "GRADIO_TEMP_DIR" in os.environ else None
-    lying = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder else 0
-    if int(length) > COUNT * BYTES or lying + int(length) > TOGETHER:
+    folder = os.environ.get("GRADIO_TEMP_DIR")
+    if int(length) > COUNT * BYTES or (_lying(Path(folder)) if folder else 0) + int(length) > TOGETHER:
         return 413, "That is too much at once: send fewer or smaller pictures, or wait a minute."
     return None
+
+
+def _lying(folder: Path) -> int:
+    """Bytes of all files in a folder, of which gradio removes some at any time."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def application(models: Sequence[tuple[str, Model]], host: str, port: int) -> Any:
